@@ -171,7 +171,7 @@ def stability_condition(algorithm: Algorithm | type[Algorithm], schedule: Schedu
             statement=f"Jury's criterion on the characteristic polynomial of {_which_blocks(schedule)}",
             exact=True,
             domain="all real values at which the map is defined",
-            reference="Jury (1964); docs/theory.md, 'Small matrices'",
+            reference="Jury (1964); docs/theory.md, sections 5 and 6",
         )
     where = f"p={schedule.p}, tau={schedule.tau}" if schedule.p else f"every p, tau={schedule.tau}"
     raise ValueError(
@@ -190,7 +190,7 @@ def _which_blocks(schedule: Schedule) -> str:
 
 
 def _easgd_round_robin(rule: Algorithm, schedule: Schedule) -> StabilityCondition | None:
-    """Theorems 2 and 3; a single worker with even tau is left to Jury's criterion, which is exact."""
+    """T2 and T3; a single worker with even tau is left to Jury's criterion, which is exact."""
     tau, p = schedule.tau, schedule.p
     if p == 1 and tau % 2 == 0:
         return None
@@ -201,7 +201,7 @@ def _easgd_round_robin(rule: Algorithm, schedule: Schedule) -> StabilityConditio
             statement="0 <= eta*h <= 2 and 0 <= alpha <= (4 - 2*eta*h)/(4 - eta*h)",
             exact=p is None or p % 2 == 1,
             domain="all real eta*h and alpha",
-            reference="Zhang, Choromanska, LeCun (2015), Section 4; exactness: docs/theorems.md, Theorem 2",
+            reference="Zhang, Choromanska, LeCun (2015), Section 4; exactness: docs/theorems.md, T2",
             slacks=_easgd_slacks,
             every_p=True,
             closed=True,
@@ -212,9 +212,9 @@ def _easgd_round_robin(rule: Algorithm, schedule: Schedule) -> StabilityConditio
         statement="0 <= eta*h <= 2, alpha >= 0, (1 + g**tau)*(2 - alpha) >= 2*alpha*G and "
         "(1 - g**tau)*(2 - alpha) + 2*alpha*G >= 0, where g = 1 - eta*h and G = g**(tau - 1)",
         exact=p is None or (p % 2 == 1 and tau % 2 == 1),
-        domain="0 <= eta*h <= 2"
-        + ("" if tau % 2 else "; exact for odd p where eta*h <= 1, for even p where eta*h > 1"),
-        reference="docs/theorems.md, Theorem 3",
+        domain="all real eta*h and alpha"
+        + ("" if tau % 2 else "; exact for odd p where eta*h <= 1, for even p where eta*h >= 1"),
+        reference="docs/theorems.md, T3",
         slacks=_easgd_slacks,
         every_p=True,
         closed=tau % 2 == 1,
@@ -232,16 +232,16 @@ def _easgd_slacks(k: Any, h: Any, p: Any, tau: int, xp: Any) -> Sequence[Any]:
 
 
 def _eamsgd_round_robin(rule: Algorithm, schedule: Schedule) -> StabilityCondition | None:
-    """Theorem 5, every p; a single worker is left to Jury's criterion."""
+    """T5, every p; a single worker is left to Jury's criterion."""
     if schedule.p == 1:
         return None
     return StabilityCondition(
         rule,
         schedule,
-        statement="|d| <= 1, |t| <= 1 + d, 0 <= alpha < 2 and the quadratic of Theorem 5 is not negative on [-1, 1]",
+        statement="|d| <= 1, |t| <= 1 + d, 0 <= alpha < 2 and the quadratic of T5 is not negative on [-1, 1]",
         exact=schedule.p is None,
         domain="eta*h > 0, alpha > 0, 0 <= delta < 1",
-        reference="docs/theorems.md, Theorem 5",
+        reference="docs/theorems.md, T5",
         slacks=_eamsgd_slacks,
         every_p=True,
     )
@@ -254,22 +254,23 @@ def _eamsgd_slacks(k: Any, h: Any, p: Any, tau: int, xp: Any) -> Sequence[Any]:
     ell = np.array(iteration_map(local, Synchronous(p=1, tau=tau - 1), h).matrix)[..., 0, 0] if tau > 1 else 1
     d = (k.delta * (1 - k.eta * h)) ** tau
     Y = 2 * k.alpha / (2 - k.alpha)
-    A = 2 * d * (2 - Y)
-    B = Y * (ell * (1 + d) + t * d) - 2 * t * (1 + d)
-    C = t**2 + (1 - d) ** 2 + Y * (d - d**2 - ell * t)
-    vertex = xp.maximum(4 * A * C - B**2, xp.abs(B) - 2 * A)  # not negative iff the vertex is harmless
-    return 1 - d, 1 + d, 1 + d - t, 1 + d + t, k.alpha, 2 - k.alpha, A + B + C, A - B + C, vertex
+    a = 2 * d * (2 - Y)  # a c^2 + b c + const is not negative for c in [-1, 1]:
+    b = Y * (ell * (1 + d) + t * d) - 2 * t * (1 + d)
+    const = t**2 + (1 - d) ** 2 + Y * (d - d**2 - ell * t)
+    at_one, at_minus_one = 1 - t + d + Y * (ell - d), 1 + t + d - Y * (ell + d)
+    vertex = xp.maximum(4 * a * const - b**2, xp.abs(b) - 2 * a)  # its vertex is above 0, or outside
+    return 1 - d, 1 + d, 1 + d - t, 1 + d + t, k.alpha, 2 - k.alpha, at_one, at_minus_one, vertex
 
 
 def _downpour_round_robin(rule: Algorithm, schedule: Schedule) -> StabilityCondition:
-    """Theorem 6; round-robin, Local SGD is the same map."""
+    """T6; round-robin, Local SGD is the same map."""
     return StabilityCondition(
         rule,
         schedule,
         statement="0 <= kappa <= 2*sin(pi/(2*(2*p - 1))), where kappa = 1 - (1 - eta*h)**tau",
         exact=True,
         domain="all real eta*h",
-        reference="Levin and May (1976); docs/theorems.md, Theorem 6",
+        reference="Levin and May (1976); docs/theorems.md, T6",
         slacks=_downpour_slacks,
     )
 
