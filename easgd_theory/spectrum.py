@@ -39,7 +39,7 @@ def spectral_radius(
     Returns
     -------
     float or ndarray
-        A float if everything is scalar; inf where a round's map leaves the range of floats.
+        A float if everything is scalar; inf where a round's map leaves the range of floats or is singular.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def _reduced(
         chunk = slice(start, start + step)
         arrays = {name: array.ravel()[chunk] for name, array in zip(values, parameters, strict=True)}
         field = numeric_field(rule, arrays, curvature.ravel()[chunk])
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             blocks = _blocks(rule, schedule, field)
         parts.append(measure(blocks))
     result = np.concatenate(parts).reshape(curvature.shape)
