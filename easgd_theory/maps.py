@@ -105,7 +105,7 @@ def synchronous_blocks(rule: type[Algorithm], tau: int, field: Field, p: Any) ->
     """
     m = len(rule.worker)
     (worker,), center = _split(rule, field.forms(m + len(rule.center)), 1)
-    after, center = tick(rule, field.k, tau, [0], [worker], center, field.gradient, copies=p)
+    after, center = tick(rule, field.k, tau, [0], [worker], center, field.gradient, copies=[p])
     blocks = [stack(_join(after, center))]
     if not (isinstance(p, int) and p == 1):
         forms = field.forms(m)

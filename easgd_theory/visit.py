@@ -33,7 +33,7 @@ def tick(
     workers: Sequence[Any],
     center: Any,
     gradient: Gradient,
-    copies: Any = 1,
+    copies: Sequence[Any] | None = None,
 ) -> tuple[list[Any], Any]:
     """All variables after the `active` workers met the center together.
 
@@ -49,11 +49,12 @@ def tick(
         The variables: a named tuple per worker, and one for the center.
     gradient : callable
         Returns the gradient's value at a point.
-    copies : int or symbol
-        Each entry of `workers` stands for this many workers in the same state.
+    copies : sequence of int or symbol, optional
+        How many workers, all in the same state, each entry of `workers` stands for; by default 1 each.
     """
     active = list(active)
     old, new = list(workers), list(workers)
+    weights = copies or [1] * len(old)
 
     def step() -> None:
         for i in active:
@@ -65,9 +66,9 @@ def tick(
             messages = [rule.push_before(old[i], center, k) for i in senders]
         else:
             messages = [rule.push_after(old[i], new[i], center, k) for i in senders]
-        total = messages[0] if len(messages) == 1 else _total(messages)
-        p, count = copies * len(old), copies * len(active)
-        return rule.Center(*rule.absorb(center, copies * total, k, count, p))
+        total = _sum([weights[i] * message for i, message in zip(senders, messages, strict=True)])
+        count = _sum([weights[i] for i in active])
+        return rule.Center(*rule.absorb(center, total, k, count, _sum(weights)))
 
     if not rule.center:
         step()
@@ -80,8 +81,9 @@ def tick(
     return new, center
 
 
-def _total(messages: Sequence[Any]) -> Any:
-    total = messages[0]
-    for message in messages[1:]:
-        total = total + message
+def _sum(values: Sequence[Any]) -> Any:
+    """Sum without a start: the values need not add to the number 0."""
+    total = values[0]
+    for value in values[1:]:
+        total = total + value
     return total

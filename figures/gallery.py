@@ -1,0 +1,47 @@
+"""The README's pictures: ``python -m figures.gallery`` computes, draws and writes them anew, in about a minute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import cast
+
+from matplotlib.figure import Figure
+from PIL import Image
+
+from figures import data, draw
+from figures.style import render, replace_file
+
+FOLDER = Path(__file__).parent / "gallery"
+
+# What keeps each file below 100 kB.
+_DPI = 100.0
+_COLOURS = 192
+
+PICTURES: dict[str, Callable[[], Figure]] = {
+    "admm_regions": lambda: draw.admm_regions(data.admm_regions()),
+    "trajectories": lambda: draw.trajectories(data.trajectories()),
+    "easgd_boundaries": lambda: cast(Figure, draw.easgd_boundaries(data.easgd_boundaries()).figure),
+    "largest_rates": lambda: draw.largest_rates(data.largest_rates()),
+    "synchronous_error": lambda: draw.synchronous_error(data.synchronous_error()),
+}
+"""What makes each picture, by the name of its file."""
+
+
+def main(folder: Path = FOLDER) -> None:
+    """Write every picture into `folder`, as ``NAME.png``, and print its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, make in PICTURES.items():
+        print(replace_file(folder / f"{name}.png", _small_png(make())))
+
+
+def _small_png(figure: Figure) -> bytes:
+    picture = Image.open(BytesIO(render(figure, ".png", _DPI))).convert("RGB")
+    buffer = BytesIO()
+    picture.quantize(_COLOURS, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    main()

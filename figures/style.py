@@ -1,0 +1,142 @@
+"""How the figures look, and how they are written: the same data give the same bytes."""
+
+from __future__ import annotations
+
+import os
+from io import BytesIO
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import xarray as xr
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.style import context
+
+# "default" first: a matplotlibrc of the user's changes nothing.
+_LOOK: list[str | dict[str, object]] = [
+    "default",
+    {
+        "font.size": 9.0,
+        "axes.titlesize": 10.0,
+        "axes.labelsize": 9.0,
+        "legend.fontsize": 8.0,
+        "legend.frameon": False,
+        "xtick.labelsize": 8.0,
+        "ytick.labelsize": 8.0,
+        "svg.hashsalt": "easgd",
+    },
+]
+
+in_style = context(_LOOK)
+"""Decorator of what draws a figure, and of what writes it: ticks are made as late as that."""
+
+RADIUS_COLOURS = mpl.colormaps["cividis"]
+# The darkest fifth is left to what is beyond the scale: dark red, and in grey still the darkest.
+ERROR_COLOURS = ListedColormap(mpl.colormaps["cividis_r"](np.linspace(0.0, 0.8, 256))).with_extremes(over="#780000")
+
+# A line's colour, style and marker each tell it from the others, so that grey prints do too.
+COLOURS = {"EASGD": "#1f4e9c", "EAMSGD": "#2a9d8f", "DOWNPOUR": "#d1651a", "ADMM": "#a31545"}
+MARKERS = {"EASGD": "o", "EAMSGD": "s", "DOWNPOUR": "D", "ADMM": "^"}
+
+_LABELS = {
+    "eta": r"learning rate $\eta$",
+    "rho": r"penalty $\rho$",
+    "alpha": r"moving rate $\alpha$",
+    "beta": r"moving rate of the center $\beta = p\alpha$",
+    "delta": r"momentum $\delta$",
+    "h": "curvature $h$",
+    "nu": r"outer learning rate $\nu$",
+    "mu": r"outer momentum $\mu$",
+    "p": "number of workers $p$",
+    "tau": r"communication period $\tau$",
+    "round": "round",
+}
+_SYMBOLS = {"eta": "η", "rho": "ρ", "alpha": "α", "delta": "δ", "nu": "ν", "mu": "μ", "tau": "τ", "sigma": "σ"}
+_SCHEDULES = {"RoundRobin": "round-robin", "Synchronous": "synchronous"}
+
+
+def axis_label(name: str) -> str:
+    """A parameter's name and symbol; the bare name of one that is not known here."""
+    return _LABELS.get(name, name)
+
+
+def schedule_name(data: xr.Dataset) -> str:
+    """The schedule of `data`, as prose writes it."""
+    name = str(data.attrs["schedule"])
+    return _SCHEDULES.get(name, name)
+
+
+def parameters(data: xr.Dataset) -> str:
+    """The parameters among the attributes of `data`, such as ``τ = 1, h = 1``."""
+    numbers = {name: value for name, value in data.attrs.items() if not isinstance(value, str)}
+    return ", ".join(f"{_SYMBOLS.get(name, name)} = {value:g}" for name, value in numbers.items())
+
+
+def new_figure(width: float, height: float, data: xr.Dataset) -> Figure:
+    """An empty figure of this size in inches; its footer names the version and the parameters of `data`."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    footer = f"easgd {data.attrs['easgd_version']} · {data.attrs['algorithm']} · {schedule_name(data)} · "
+    # As an outer label, not as free text, so that the layout keeps room for it.
+    figure.supxlabel(footer + parameters(data), x=0.99, ha="right", fontsize=6, color="0.45")
+    return figure
+
+
+@in_style
+def render(figure: Figure, suffix: str, dpi: float = 200.0) -> bytes:
+    """The figure as the bytes of a file.
+
+    Parameters
+    ----------
+    figure : Figure
+    suffix : {".png", ".svg"}
+    dpi : float, default 200
+        Pixels per inch of a PNG, and of the images inside an SVG.
+
+    Raises
+    ------
+    ValueError
+        Another suffix.
+    """
+    metadata: dict[str, dict[str, str | None]] = {".png": {}, ".svg": {"Date": None}}
+    if suffix not in metadata:
+        raise ValueError(f"a figure's file must end in .png or .svg, got {suffix!r}")
+    description = {"Description": figure.get_supxlabel()}
+    buffer = BytesIO()
+    figure.savefig(buffer, format=suffix[1:], dpi=dpi, metadata=metadata[suffix] | description)
+    return buffer.getvalue()
+
+
+def replace_file(path: Path, content: bytes) -> Path:
+    """Write a file atomically: whoever reads it sees the old content or the new one, whole."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def write(figure: Figure, path: str | Path, dpi: float = 200.0) -> Path:
+    """Write the figure to one file, atomically; `path` ends in .png or .svg, and `dpi` is as in `render`."""
+    return replace_file(Path(path), render(figure, Path(path).suffix, dpi))
+
+
+def save(figure: Figure, path_without_suffix: str | Path, dpi: float = 200.0) -> tuple[Path, Path]:
+    """Write the figure as a .png and as an .svg.
+
+    Parameters
+    ----------
+    figure : Figure
+    path_without_suffix : str or Path
+        ``"out/region"`` gives ``out/region.png`` and ``out/region.svg``; the folder exists.
+    dpi : float, default 200
+        As in `render`.
+
+    Returns
+    -------
+    (Path, Path)
+        The PNG and the SVG.
+    """
+    return write(figure, f"{path_without_suffix}.png", dpi), write(figure, f"{path_without_suffix}.svg", dpi)

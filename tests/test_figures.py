@@ -1,0 +1,301 @@
+"""The figures: their data against closed forms and independent loops, their drawings against the data."""
+
+import subprocess
+import sys
+
+import matplotlib as mpl
+import naive
+import numpy as np
+import pytest
+from matplotlib.contour import QuadContourSet
+from matplotlib.figure import Figure
+
+import figures
+from easgd_theory import (
+    ADMM,
+    DOWNPOUR,
+    EASGD,
+    RoundRobin,
+    Synchronous,
+    moments,
+    spectral_radius,
+    stability_condition,
+    stability_map,
+    stationary_covariance,
+)
+from figures import data, draw, gallery, style
+
+NAMES = ("admm_regions", "trajectories", "easgd_boundaries", "largest_rates", "synchronous_error")
+
+
+@pytest.fixture(scope="module")
+def small():
+    """Every dataset, small."""
+    return {
+        "admm_regions": data.admm_regions(size=24),
+        "trajectories": data.trajectories(rounds=400),
+        "easgd_boundaries": data.easgd_boundaries(size=9),
+        "largest_rates": data.largest_rates(workers=(1, 2, 3, 4, 8)),
+        "synchronous_error": data.synchronous_error(size=12, workers=(1, 3), rounds=(1, 2, 10, np.inf)),
+    }
+
+
+def figure_of(name, dataset):
+    drawn = getattr(draw, name)(dataset)
+    return drawn if isinstance(drawn, Figure) else drawn.figure
+
+
+def easgd_grid():
+    return stability_map(EASGD(eta=np.linspace(0, 3, 61), alpha=np.linspace(0, 2, 41)), RoundRobin(p=3))
+
+
+# ---- data ----
+
+
+def test_figure_1_has_the_papers_example(small):
+    regions = small["admm_regions"]
+    np.testing.assert_allclose(regions.example_radius, [1.0009738854, 1.0022578979], atol=5e-11)
+    assert regions.example_radius.attrs == {"eta": 0.001, "rho": 2.5}
+
+
+@pytest.mark.parametrize(("p", "i", "j"), [(3, 2, 5), (3, 20, 11), (8, 0, 23)])
+def test_figure_1_against_the_papers_matrices(small, p, i, j):
+    point = small["admm_regions"].spectral_radius.isel(eta=i, rho=j).sel(p=p)
+    step, size = naive.ROUNDS["admm", "round_robin"]
+    matrix = naive.round_matrix(step, size(p), p=p, tau=1, h=1.0, eta=float(point.eta), rho=float(point.rho))
+    assert float(point) == pytest.approx(naive.spectral_radius(matrix), abs=1e-12)
+
+
+def test_figure_1_fills_the_open_intervals(small):
+    regions = small["admm_regions"]
+    assert 0 < regions.eta.min() < regions.eta.max() < 0.01
+    assert 0 < regions.rho.min() < regions.rho.max() < 10
+    assert set(regions.stable.values.flat) == {True, False}
+
+
+@pytest.mark.parametrize(("name", "p"), [("ADMM", 3), ("ADMM", 8), ("EASGD", 3), ("EASGD", 8)])
+def test_trajectories_are_the_papers_loops(small, name, p):
+    center = small["trajectories"].center.sel(algorithm=name, p=p).values
+    step, _ = naive.ROUNDS[name.lower(), "round_robin"]
+    strength = {"rho": 2.5} if name == "ADMM" else {"alpha": 0.0025}
+    state = ([0.0, 1000.0] if name == "ADMM" else [1000.0]) * p + [1000.0]
+    expected = [state[-1]]
+    for _ in range(400):
+        state = step(state, p=p, tau=1, h=1.0, eta=0.001, **strength)
+        expected.append(state[-1])
+    np.testing.assert_allclose(center, expected, rtol=1e-9)
+
+
+def test_trajectories_grow_by_the_spectral_radius():
+    run = data.trajectories(workers=(8,)).sel(algorithm="ADMM", p=8)
+    early, late = (float(abs(run.center[t : t + 1000]).max()) for t in (6000, 9000))  # peaks of an oscillation
+    assert (late / early) ** (1 / 3000) == pytest.approx(float(run.spectral_radius), abs=5e-5)
+
+
+def test_odd_boundaries_are_the_papers(small):
+    boundaries = small["easgd_boundaries"]
+    assert abs(boundaries.excess.sel(p=[1, 3])).max() < 1e-9
+    inside = boundaries.isel(eta=slice(1, -1))
+    condition = stability_condition(EASGD, RoundRobin())
+    assert condition.holds(eta=inside.eta.values, alpha=inside.paper.values - 1e-6).all()
+    assert not condition.holds(eta=inside.eta.values, alpha=inside.paper.values + 1e-6).any()
+
+
+def test_even_boundaries_are_larger_and_nested(small):
+    inside = small["easgd_boundaries"].isel(eta=slice(1, -1))
+    q = 2 - inside.eta
+    exact = (q**2 - 1 + np.sqrt(1 + q**3)) / (q * (1 + q))  # RESULTS.md, R2
+    np.testing.assert_allclose(inside.exact.sel(p=2), exact, atol=1e-9)
+    assert (inside.excess.sel(p=[2, 4, 8]).diff("p") < 0).all()
+    assert (inside.excess.sel(p=8) > 0).all()
+
+
+def test_downpour_has_its_closed_form_and_easgd_does_not_move(small):
+    rates = small["largest_rates"]
+    np.testing.assert_allclose(rates.largest_rate.sel(algorithm="DOWNPOUR"), rates.closed_form, atol=1e-6)
+    easgd = rates.largest_rate.sel(algorithm="EASGD")  # (4 - 2 e)/(4 - e) = 0.1 at e = 3.6/1.9
+    np.testing.assert_allclose(easgd.sel(p=[1, 3]), 3.6 / 1.9, rtol=1e-9)
+    np.testing.assert_allclose(easgd, 3.6 / 1.9, rtol=3e-4)
+
+
+def test_admm_diverges_below_its_threshold(small):
+    threshold = small["largest_rates"].admm_threshold
+    assert np.isnan(threshold.sel(p=[1, 2])).all()
+    for p in (3, 4, 8):
+        eta = float(threshold.sel(p=p)) * np.array([0.999, 1.001])
+        below, above = spectral_radius(ADMM(eta=eta, rho=2.5), RoundRobin(p=p))
+        assert above < 1 < below
+
+
+def test_figure_5_against_propagated_moments(small):
+    errors = small["synchronous_error"].mse
+    for p, i, j in ((1, 2, 3), (1, 10, 10), (3, 5, 7), (3, 11, 0)):
+        point = errors.sel(p=p).isel(beta=i, eta=j)
+        rule = EASGD(eta=float(point.eta), alpha=float(point.beta) / p)
+        means, covariances = moments(rule, Synchronous(p=p), rounds=10, sigma=10.0)
+        for t in (1, 2, 10):
+            assert float(point.sel(round=t)) == pytest.approx(means[t, -1] ** 2 + covariances[t, -1, -1], rel=1e-9)
+
+
+def test_figure_5_in_the_limit(small):
+    dataset = small["synchronous_error"]
+    limit = dataset.mse.sel(round=np.inf)
+    np.testing.assert_array_equal(np.isfinite(limit), dataset.spectral_radius < 1)
+    point = limit.sel(p=3).isel(beta=5, eta=4)
+    rule = EASGD(eta=float(point.eta), alpha=float(point.beta) / 3)
+    covariance = stationary_covariance(rule, Synchronous(p=3), sigma=10.0)
+    assert float(point) == pytest.approx(covariance[-1, -1], rel=1e-9)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_data_carry_version_and_parameters(small, name):
+    attributes = small[name].attrs
+    assert {"algorithm", "schedule", "easgd_version", "h"} <= set(attributes)
+    assert all(isinstance(value, str | int | float) for value in attributes.values())
+
+
+# ---- drawing ----
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_data_give_the_same_bytes(small, name):
+    first, again = (style.render(figure_of(name, small[name]), ".svg", dpi=50) for _ in range(2))
+    assert first == again
+    assert b"<dc:date>" not in first
+    assert f"easgd {small[name].attrs['easgd_version']}".encode() in first
+
+
+def test_the_users_settings_change_nothing():
+    plain = style.render(draw.stability_map(easgd_grid()).figure, ".svg")
+    with mpl.rc_context({"font.size": 30.0, "lines.linewidth": 9.0, "svg.hashsalt": None}):
+        assert style.render(draw.stability_map(easgd_grid()).figure, ".svg") == plain
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_drawing_computes_nothing(small, name, monkeypatch):
+    before = small[name].copy(deep=True)
+    monkeypatch.setattr(np.linalg, "eigvals", None)
+    figure_of(name, small[name])
+    assert small[name].identical(before)
+
+
+def contours(ax):
+    return [artist for artist in ax.collections if isinstance(artist, QuadContourSet)]
+
+
+def test_a_map_shows_its_values_and_level_1():
+    grid = easgd_grid()
+    ax = draw.stability_map(grid)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == (r"moving rate $\alpha$", r"learning rate $\eta$")
+    assert ax.get_title() == "EASGD, round-robin, p = 3, τ = 1, h = 1"
+    np.testing.assert_array_equal(ax.collections[0].get_array(), grid.spectral_radius)
+    (line,) = contours(ax)
+    eta, alpha = np.concatenate(line.allsegs[0])[:, ::-1].T
+    np.testing.assert_allclose(alpha, (4 - 2 * eta) / (4 - eta), atol=0.05)  # one cell
+
+
+def test_a_map_goes_where_and_how_it_is_told():
+    ax = Figure().subplots()
+    assert draw.stability_map(easgd_grid(), ax, x="eta") is ax
+    assert ax.get_xlabel() == r"learning rate $\eta$"
+    assert ax.get_xlim() == (0, 3)
+    assert draw.stability_map(easgd_grid(), y="alpha").get_xlabel() == r"learning rate $\eta$"
+
+
+def test_a_map_without_both_sides_has_no_line():
+    grid = stability_map(EASGD(eta=[0.1, 0.2], alpha=[0.1, 0.2]), RoundRobin(p=3))
+    assert contours(draw.stability_map(grid)) == []
+
+
+def test_a_map_of_one_dimension_is_a_curve():
+    grid = stability_map(DOWNPOUR(eta=np.linspace(0, 2, 21)), RoundRobin(p=8))
+    ax = draw.stability_map(grid)
+    curve, level = ax.lines
+    np.testing.assert_array_equal(curve.get_ydata(), grid.spectral_radius)
+    assert list(level.get_ydata()) == [1, 1]
+    one_column = stability_map(EASGD(eta=[0.1, 0.2], alpha=[0.5]), RoundRobin(p=3))
+    assert draw.stability_map(one_column).get_xlabel() == r"learning rate $\eta$"
+
+
+def test_maps_that_cannot_be_drawn(refused):
+    grid = easgd_grid()
+    refused(lambda: draw.stability_map(grid, x="rho"), "eta and alpha", "x='rho'")
+    three = stability_map(EASGD(eta=[0.1, 0.2], alpha=[0.1, 0.2]), RoundRobin(p=3), h=[1.0, 2.0])
+    refused(lambda: draw.stability_map(three), "got 3: eta, alpha, h")
+
+
+def test_figures_1_and_5_have_level_1(small):
+    for name in ("admm_regions", "synchronous_error"):
+        panels = [ax for ax in figure_of(name, small[name]).axes if ax.get_label() != "<colorbar>"]
+        assert all(len(contours(ax)) == 1 for ax in panels)
+
+
+def test_the_words_of_the_paper_stand_in_quotation_marks(small):
+    figure = figure_of("trajectories", small["trajectories"])
+    assert "“chaotic”" in figure.get_suptitle()
+    assert "ADMM diverges" in figure.axes[0].get_legend().get_texts()[0].get_text()
+
+
+def test_the_missing_thresholds_are_named(small):
+    texts = figure_of("largest_rates", small["largest_rates"]).axes[1].texts
+    assert [text.get_text() for text in texts] == ["$p$ = 1, 2: none, stable down to 0"]
+
+
+# ---- files ----
+
+
+def test_save_writes_both_files_and_nothing_else(tmp_path):
+    figure = draw.stability_map(easgd_grid()).figure
+    assert style.save(figure, tmp_path / "a.b") == (tmp_path / "a.b.png", tmp_path / "a.b.svg")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.b.png", "a.b.svg"]
+    assert b"easgd " in (tmp_path / "a.b.png").read_bytes()
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "old.png"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(style.os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk")))
+    with pytest.raises(OSError, match="disk"):
+        style.replace_file(path, b"new")
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"old"]
+
+
+def test_other_suffixes_are_refused(refused):
+    refused(lambda: style.write(Figure(), "region.gif"), "'.gif'", ".png or .svg")
+
+
+def test_gallery_writes_small_pictures(tmp_path, monkeypatch, capsys, small):
+    monkeypatch.setattr(gallery, "PICTURES", {"one": lambda: figure_of("admm_regions", small["admm_regions"])})
+    gallery.main(tmp_path / "new")
+    picture = tmp_path / "new" / "one.png"
+    assert capsys.readouterr().out == f"{picture}\n"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_gallery_is_complete_and_small():
+    pictures = {path.stem: path.stat().st_size for path in gallery.FOLDER.iterdir()}
+    assert set(pictures) == set(gallery.PICTURES)
+    assert max(pictures.values()) < 100_000
+
+
+# ---- imports ----
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import figures", ("matplotlib", "xarray", "numpy")),
+        ("import figures; figures.save", ("matplotlib.pyplot", "sympy")),
+        ("from figures import draw, data", ("matplotlib.pyplot", "sympy")),
+    ],
+)
+def test_imports_are_lazy(statement, absent):
+    code = f"import sys; {statement}; print([name for name in {absent!r} if name in sys.modules])"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert output.stdout.strip() == "[]"
+
+
+def test_unknown_names():
+    assert "draw" in dir(figures)
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = figures.nothing
