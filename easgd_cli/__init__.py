@@ -1,0 +1,1 @@
+"""The command line: `easgd stability`, `easgd map`, `easgd reproduce`."""

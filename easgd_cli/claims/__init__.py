@@ -1,0 +1,12 @@
+"""The paper's claims, recomputed: what it says, what comes out here, and whether the two agree."""
+
+from __future__ import annotations
+
+from easgd_cli.claims.beyond import STATEMENTS as BEYOND
+from easgd_cli.claims.kit import FULL, QUICK, Claim, Effort, Statement, Verdict
+from easgd_cli.claims.lemma7 import STATEMENTS as _SECTION_7
+from easgd_cli.claims.section4 import STATEMENTS as _SECTION_4
+
+PAPER: tuple[Statement, ...] = (*_SECTION_4, *_SECTION_7)
+
+__all__ = ["BEYOND", "FULL", "PAPER", "QUICK", "Claim", "Effort", "Statement", "Verdict"]

@@ -1,0 +1,258 @@
+"""`easgd map`: the spectral radius over two parameters, as a picture and as data."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from easgd_cli.output import check_file, to_json, write_bytes, write_data
+from easgd_cli.question import Question, asked, flag, listed, one_sentence, question_parameters
+
+if TYPE_CHECKING:
+    import numpy as np
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+    from easgd_theory.algorithm import Algorithm
+    from easgd_theory.schedules import Schedule
+
+PICTURES = (".png", ".svg", ".pdf")
+DATA = (".nc", ".csv")
+LARGEST_GRID = 2**24
+_CHUNKS = 64
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of a map: `count` values from `start` to `stop`, both included."""
+
+    name: str
+    start: float
+    stop: float
+    count: int
+    spacing: str = "linear"
+
+    def values(self) -> np.ndarray:
+        """The values along the axis."""
+        import numpy as np
+
+        space = np.geomspace if self.spacing == "log" else np.linspace
+        return space(self.start, self.stop, self.count)
+
+    def record(self) -> dict[str, Any]:
+        """The axis for JSON."""
+        return {
+            "name": self.name,
+            "start": self.start,
+            "stop": self.stop,
+            "count": self.count,
+            "spacing": self.spacing,
+        }
+
+
+class AxisType(click.ParamType):
+    """NAME:START:STOP:COUNT, with :log for a geometric axis."""
+
+    name = "name:start:stop:count[:log]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Axis:
+        """Read an axis."""
+        if isinstance(value, Axis):
+            return value
+        option = param.opts[0] if param else "the axis"
+        fields = value.split(":")
+
+        def refuse(reason: str) -> click.UsageError:
+            return click.UsageError(f"{option} {value!r}: {reason}")
+
+        if len(fields) not in (4, 5):
+            raise refuse("an axis is NAME:START:STOP:COUNT, such as eta:0:0.01:256, with :log for a geometric one")
+        name = fields[0]
+        if _is_number(name):
+            raise refuse(f"an axis begins with a parameter's name, such as eta:0:0.01:256, got {name!r}")
+        if name in ("p", "tau"):
+            raise refuse(f"an axis is over a parameter or h; {name} is the schedule's, give it as --{name}")
+        for word, text in zip(("START", "STOP"), fields[1:3], strict=True):
+            if not _is_number(text):
+                raise refuse(f"{word} must be a finite number, got {text!r}")
+        start, stop = float(fields[1]), float(fields[2])
+        if not start < stop:
+            raise refuse(f"START must be below STOP, got {fields[1]} and {fields[2]}")
+        if not fields[3].isdecimal() or int(fields[3]) < 2:
+            raise refuse(f"COUNT must be a whole number of at least 2, got {fields[3]!r}")
+        spacing = fields[4] if len(fields) == 5 else "linear"
+        if spacing not in ("linear", "log"):
+            raise refuse(f"the fifth field must be log or linear, got {spacing!r}")
+        if spacing == "log" and start <= 0:
+            raise refuse(f"START must be positive on a log axis, got {fields[1]}")
+        return Axis(name, start, stop, int(fields[3]), spacing)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True)
+class Job:
+    """A map to compute: what is asked, over which axes, written where."""
+
+    question: Question
+    x: Axis
+    y: Axis
+    picture: Path | None
+    data: Path | None
+
+    def check(self) -> tuple[Algorithm, Schedule]:
+        """Refuse what cannot be computed or written, before anything is; the record and the schedule otherwise."""
+        algorithm = self.question.algorithm
+        axes = {"--x": self.x, "--y": self.y}
+        known = (*algorithm.parameters(), "h")
+        for option, axis in axes.items():
+            if axis.name not in known:
+                takes = f"a parameter of {algorithm.__name__}, {listed(known, 'or')}"
+                raise click.UsageError(f"{option} must be over {takes}, got {axis.name!r}")
+            given = self.question.h if axis.name == "h" else self.question.values.get(axis.name)
+            if given is not None:
+                raise click.UsageError(f"{axis.name} is given twice: as {option} and as {flag(axis.name)} {given:g}")
+        if self.x.name == self.y.name:
+            raise click.UsageError(f"--x and --y must be over two parameters, got {self.x.name} twice")
+        if self.x.count * self.y.count > LARGEST_GRID:
+            raise click.UsageError(
+                f"--x and --y may span up to {LARGEST_GRID} points, got {self.x.count} x {self.y.count}"
+            )
+        schedule = self.question.schedule()
+        record = self.question.record(varying={self.x.name, self.y.name})
+        if self.picture:
+            check_file("-o", self.picture, PICTURES)
+        if self.data:
+            check_file("--data", self.data, DATA)
+        return record, schedule
+
+
+def compute(job: Job, algorithm: Algorithm, schedule: Schedule) -> xr.Dataset:
+    """The map, with dimensions (y, x); a bar shows the progress along y."""
+    import numpy as np
+    import xarray as xr
+
+    from easgd_cli.progress import progress
+    from easgd_theory.regions import stability_map
+
+    parts = np.array_split(job.y.values(), min(_CHUNKS, job.y.count))
+    grids = []
+    with progress("map", len(parts)) as bar, one_sentence():
+        for part in parts:
+            values = {job.x.name: job.x.values(), job.y.name: part}
+            h = values.pop("h", job.question.curvature)
+            grids.append(stability_map(replace(algorithm, **values), schedule, h))  # type: ignore[type-var]
+            bar.advance()
+    return xr.concat(grids, job.y.name, combine_attrs="override").transpose(job.y.name, job.x.name)
+
+
+def draw(job: Job, grid: xr.Dataset, path: Path) -> None:
+    """Write the picture of a map."""
+    from matplotlib.figure import Figure
+
+    from figures.draw import stability_map
+    from figures.style import render
+
+    axes = stability_map(grid, x=job.x.name, y=job.y.name)
+    axes.set(xscale=job.x.spacing, yscale=job.y.spacing)
+    figure = axes.figure
+    assert isinstance(figure, Figure)
+    suffix = path.suffix.lower()
+    write_bytes(path, _as_pdf(figure) if suffix == ".pdf" else render(figure, suffix))
+
+
+def _as_pdf(figure: Figure) -> bytes:
+    from figures.style import in_style
+
+    buffer = BytesIO()
+
+    @in_style
+    def save() -> None:
+        figure.savefig(buffer, format="pdf", dpi=200, metadata={"CreationDate": None})  # the same data, the same bytes
+
+    save()
+    return buffer.getvalue()
+
+
+def summary(job: Job, grid: xr.Dataset, seconds: float) -> dict[str, Any]:
+    """What `--json` prints."""
+    radius = grid.spectral_radius
+    return {
+        "algorithm": grid.attrs["algorithm"],
+        "schedule": job.question.schedule_name,
+        "p": grid.attrs["p"],
+        "tau": grid.attrs["tau"],
+        "parameters": dict(job.question.values),
+        "h": None if "h" in (job.x.name, job.y.name) else job.question.curvature,
+        "x": job.x.record(),
+        "y": job.y.record(),
+        "stable_share": float(grid.stable.mean()),
+        "spectral_radius": {"min": float(radius.min()), "max": float(radius.max())},
+        "picture": job.picture and str(job.picture),
+        "data": job.data and str(job.data),
+        "seconds": round(seconds, 3),
+    }
+
+
+def command() -> click.Command:
+    """Build the command."""
+    own: list[click.Parameter] = [
+        click.Option(["--x"], type=AxisType(), help="The axis across (required)."),
+        click.Option(["--y"], type=AxisType(), help="The axis up (required)."),
+        click.Option(
+            ["-o", "--output"], type=click.Path(path_type=Path), help=f"The picture: {listed(PICTURES, 'or')}."
+        ),
+        click.Option(["--data"], type=click.Path(path_type=Path), help=f"The numbers: {listed(DATA, 'or')}."),
+        click.Option(["--json", "as_json"], is_flag=True, help="Print the summary as JSON."),
+    ]
+    return click.Command("map", params=[*question_parameters(), *own], callback=_run, help=_HELP)
+
+
+_HELP = """Draw the spectral radius of one round of ALGORITHM over two parameters.
+
+An axis is NAME:START:STOP:COUNT, with :log at its end for a geometric one; NAME is a parameter or h. The other
+parameters are flags.
+
+\b
+Example: easgd map admm --p 8 --x rho:0:10:256 --y eta:0:0.01:256 -o region.png
+"""
+
+
+@click.pass_context
+def _run(
+    context: click.Context, x: Axis | None, y: Axis | None, output: Path | None, data: Path | None, as_json: bool
+) -> None:
+    question = asked(context)
+    if x is None or y is None:
+        missing = "--x" if x is None else "--y"
+        raise click.UsageError(f"{missing} is missing: NAME:START:STOP:COUNT, such as {missing} eta:0:0.01:256")
+    if output is None and data is None and not as_json:
+        raise click.UsageError("the map goes nowhere: give -o PICTURE, --data FILE or --json")
+    job = Job(question, x, y, output, data)
+    algorithm, schedule = job.check()
+    began = time.perf_counter()
+    grid = compute(job, algorithm, schedule)
+    if output:
+        draw(job, grid, output)
+    if data:
+        write_data(grid, data)
+    record = summary(job, grid, time.perf_counter() - began)
+    if as_json:
+        click.echo(to_json(record))
+        return
+    radius, written = record["spectral_radius"], listed([str(path) for path in (output, data) if path])
+    click.echo(
+        f"{record['algorithm']}, p={record['p']}: {100 * record['stable_share']:.1f}% of {x.count} x {y.count} points "
+        f"stable, radius {radius['min']:.6g} to {radius['max']:.6g}, {record['seconds']:.1f} s; wrote {written}"
+    )

@@ -1,0 +1,216 @@
+"""`easgd reproduce`: recompute every claim and figure of the paper that this project covers, and write the report."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from easgd_cli.output import check_directory, to_json, write_bytes, write_data
+from easgd_cli.progress import Bar, progress
+
+if TYPE_CHECKING:
+    from easgd_cli.claims import Claim, Effort
+    from easgd_cli.pictures import Picture
+
+DISAGREEMENT = 1
+"""The exit code where a claim disagrees."""
+
+
+@dataclass(frozen=True)
+class DrawnPicture:
+    """A figure that has been written.
+
+    Attributes
+    ----------
+    name, place, caption : str
+        As in `Picture`.
+    png : bytes
+        The figure, for the report.
+    width, height : int
+        In pixels at which the report shows it.
+    seconds : float
+        To compute and to draw.
+    """
+
+    name: str
+    place: str
+    caption: str
+    png: bytes
+    width: int
+    height: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """Everything that the report shows.
+
+    Attributes
+    ----------
+    paper, beyond : tuple of Claim
+        The paper's claims, and results beyond it.
+    pictures : tuple of DrawnPicture
+    quick : bool
+        Coarse grids.
+    finished : datetime
+        When, in UTC.
+    seconds : float
+        The whole run.
+    """
+
+    paper: tuple[Claim, ...]
+    beyond: tuple[Claim, ...]
+    pictures: tuple[DrawnPicture, ...]
+    quick: bool
+    finished: datetime
+    seconds: float
+
+    def agree(self) -> bool:
+        """Whether no claim disagrees."""
+        return not any(claim.verdict == "disagrees" for claim in (*self.paper, *self.beyond))
+
+    def summary(self) -> str:
+        """How many claims agree, in a sentence."""
+        agreeing = [claim for claim in self.paper if claim.verdict != "disagrees"]
+        refined = sum(claim.verdict == "agrees, refined" for claim in agreeing)
+        holding = sum(claim.verdict != "disagrees" for claim in self.beyond)
+        return (
+            f"{len(agreeing)} of {len(self.paper)} claims agree, {refined} of them refined; "
+            f"{holding} of {len(self.beyond)} results beyond the paper hold"
+        )
+
+    def versions(self) -> dict[str, str]:
+        """Versions of what computed it."""
+        packages = ("numpy", "scipy", "sympy", "xarray", "matplotlib")
+        return {"python": platform.python_version()} | {name: version(name) for name in packages}
+
+    def record(self) -> dict[str, Any]:
+        """The results for JSON."""
+        claims = [asdict(claim) | {"list": "paper"} for claim in self.paper]
+        claims += [asdict(claim) | {"list": "beyond"} for claim in self.beyond]
+        return {
+            "version": version("easgd"),
+            "versions": self.versions(),
+            "quick": self.quick,
+            "finished": self.finished.isoformat(timespec="seconds"),
+            "seconds": round(self.seconds, 3),
+            "summary": self.summary(),
+            "agree": self.agree(),
+            "claims": claims,
+            "figures": [
+                {
+                    "name": picture.name,
+                    "files": [f"{picture.name}{suffix}" for suffix in (".png", ".svg", ".nc")],
+                    "seconds": round(picture.seconds, 3),
+                }
+                for picture in self.pictures
+            ],
+        }
+
+
+def reproduce(directory: Path, quick: bool) -> Reproduction:
+    """Judge the claims, draw the figures into `directory`, and write report.html and results.json beside them.
+
+    Parameters
+    ----------
+    directory : Path
+        It exists.
+    quick : bool
+        Coarse grids.
+    """
+    began = time.perf_counter()
+    from easgd_cli.claims import BEYOND, FULL, PAPER, QUICK
+    from easgd_cli.pictures import PICTURES
+    from easgd_cli.report import render
+
+    effort = QUICK if quick else FULL
+    statements = (*PAPER, *BEYOND)
+    with progress("starting", len(statements) + len(PICTURES)) as bar:
+        claims = [_judge(statement.place, statement.judge, effort, bar) for statement in statements]
+        pictures = tuple(_draw(picture, directory, quick, bar) for picture in PICTURES)
+    paper, beyond = tuple(claims[: len(PAPER)]), tuple(claims[len(PAPER) :])
+    seconds = time.perf_counter() - began
+    result = Reproduction(paper, beyond, pictures, quick, datetime.now(UTC), seconds)
+    write_bytes(directory / "results.json", to_json(result.record()).encode())
+    write_bytes(directory / "report.html", render(result).encode())
+    return result
+
+
+def _judge(place: str, judge: Callable[[Effort], Claim], effort: Effort, bar: Bar) -> Claim:
+    bar.start(place)
+    claim = judge(effort)
+    bar.advance(f"{claim.identifier:4} {place}: {claim.verdict}, {claim.seconds:.1f} s")
+    return claim
+
+
+def _draw(picture: Picture, directory: Path, quick: bool, bar: Bar) -> DrawnPicture:
+    from figures.style import render
+
+    bar.start(picture.name)
+    began = time.perf_counter()
+    dataset = picture.compute(quick)
+    write_data(dataset, directory / f"{picture.name}.nc")
+    figure = picture.draw(dataset)
+    png = render(figure, ".png")
+    write_bytes(directory / f"{picture.name}.png", png)
+    write_bytes(directory / f"{picture.name}.svg", render(figure, ".svg"))
+    seconds = time.perf_counter() - began
+    bar.advance(f"figure {picture.name}: {seconds:.1f} s")
+    width, height = (round(96 * inches) for inches in figure.get_size_inches())
+    return DrawnPicture(picture.name, picture.place, picture.caption, png, width, height, seconds)
+
+
+def command() -> click.Command:
+    """Build the command."""
+    options: list[click.Parameter] = [
+        click.Option(["--quick"], is_flag=True, help="Coarse grids: a look, in seconds."),
+        click.Option(
+            ["-o", "--output"],
+            type=click.Path(path_type=Path),
+            default=Path("reproduction"),
+            show_default=True,
+            help="The directory for the report.",
+        ),
+        click.Option(["--json", "as_json"], is_flag=True, help="Print results.json too."),
+    ]
+    return click.Command("reproduce", params=options, callback=_run, help=_HELP)
+
+
+_HELP = """Recompute the paper's claims and figures, and write a report.
+
+Every claim of Section 4, of Lemma 7.1 and of Corollary 7.1 of arXiv:1412.6651 is computed and judged. The directory
+receives report.html (one file, to be opened in a browser), results.json, and each figure as PNG, SVG and netCDF.
+Exit code 1 if a claim disagrees.
+"""
+
+
+def _make_directory(directory: Path) -> None:
+    if directory.exists() and not directory.is_dir():
+        raise click.UsageError(f"-o must name a directory, got the file {str(directory)!r}")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise click.UsageError(f"-o must name a directory that can be made, got {str(directory)!r}: {reason}") from None
+    check_directory("-o", directory, str(directory))
+
+
+@click.pass_context
+def _run(context: click.Context, quick: bool, output: Path, as_json: bool) -> None:
+    _make_directory(output)
+    result = reproduce(output, quick)
+    report = output / "report.html"
+    if as_json:
+        click.echo(to_json(result.record() | {"report": str(report)}))
+    else:
+        click.echo(f"report: {report}")
+        click.echo(f"{result.summary()}; {result.seconds:.0f} s")
+    context.exit(0 if result.agree() else DISAGREEMENT)

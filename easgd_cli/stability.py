@@ -1,0 +1,224 @@
+"""`easgd stability`: is it stable, by what margin, and where is the nearest edge."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import click
+
+from easgd_cli.output import show_table, to_json
+from easgd_cli.question import Question, asked, one_sentence, question_parameters
+from easgd_theory.algorithm import Algorithm
+from easgd_theory.regions import stable_intervals
+from easgd_theory.schedules import Schedule, Synchronous
+from easgd_theory.spectrum import is_stable, spectral_radius
+
+LARGEST_STATE = 40
+"""Up to this many variables the edges take a fraction of a second; they grow with the fourth power of p."""
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Where one parameter is stable, the others held.
+
+    Attributes
+    ----------
+    stable_intervals : tuple of (float, float)
+        Among positive values; inf where an interval has no upper end.
+    nearest : float or None
+        The nearest edge of a stable interval.
+    suggested : float or None
+        For an unstable question: a value 10% inside the nearest stable interval.
+    """
+
+    stable_intervals: tuple[tuple[float, float], ...]
+    nearest: float | None
+    suggested: float | None
+
+
+@dataclass(frozen=True)
+class ClosedForm:
+    """A condition that is known in closed form, as `easgd_theory.stability_condition` states it."""
+
+    statement: str
+    exact: bool
+    domain: str
+    reference: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """All that `easgd stability` says.
+
+    Attributes
+    ----------
+    spectral_radius : float
+        Of one round.
+    stable, converges : bool
+        Whether the iterates stay bounded, whether they converge.
+    condition : ClosedForm or None
+        None where none is known; `no_condition` says so in a sentence.
+    edges : dict of Edges, or None
+        By parameter. None: not computed, the state is large.
+    """
+
+    question: Question
+    schedule: Schedule
+    algorithm: Algorithm
+    spectral_radius: float
+    stable: bool
+    converges: bool
+    condition: ClosedForm | None
+    no_condition: str
+    edges: dict[str, Edges] | None
+
+    @property
+    def verdict(self) -> str:
+        """The answer in two words."""
+        return "converges" if self.converges else "stays bounded" if self.stable else "diverges"
+
+    def parameters(self) -> dict[str, float | bool]:
+        """Values of the parameters and options."""
+        names = (*self.algorithm.parameters(), *self.algorithm.options())
+        return {name: getattr(self.algorithm, name) for name in names}
+
+    def record(self) -> dict[str, Any]:
+        """The answer for JSON."""
+        edges = None if self.edges is None else {name: asdict(edge) for name, edge in self.edges.items()}
+        return {
+            "algorithm": type(self.algorithm).__name__,
+            "schedule": self.question.schedule_name,
+            "p": self.schedule.p,
+            "tau": self.schedule.tau,
+            "parameters": self.parameters(),
+            "h": self.question.curvature,
+            "spectral_radius": self.spectral_radius,
+            "stable": self.stable,
+            "converges": self.converges,
+            "margin": 1 - self.spectral_radius,
+            "condition": self.condition and asdict(self.condition),
+            "edges": edges,
+        }
+
+
+def nearest_edges(value: float, intervals: list[tuple[float, float]], stable: bool) -> Edges:
+    """The edge nearest to `value`, and where it is unstable a value to try."""
+    # 0 is where `stable_intervals` stops looking: an edge only as seen from below
+    edges = [edge for interval in intervals for edge in interval if edge < float("inf") and (edge > 0 or value <= 0)]
+    nearest = min(edges, key=lambda edge: abs(edge - value), default=None)
+    return Edges(tuple(intervals), nearest, None if stable else _inside(value, intervals))
+
+
+def _inside(value: float, intervals: list[tuple[float, float]]) -> float | None:
+    """A value 10% inside the interval nearest to `value`, measured from the end that is nearer."""
+    if not intervals:
+        return None
+    low, high = min(intervals, key=lambda interval: max(interval[0] - value, value - interval[1]))
+    width = high - low if high < float("inf") else low
+    if width == 0:  # every positive value is stable: there is no scale to suggest one
+        return None
+    return low + 0.1 * width if abs(value - low) <= abs(value - high) else high - 0.1 * width
+
+
+def _closed_form(algorithm: Algorithm, schedule: Schedule) -> tuple[ClosedForm | None, str]:
+    from easgd_theory.conditions import stability_condition
+
+    try:
+        known = stability_condition(algorithm, schedule)
+    except ValueError as error:
+        return None, str(error)
+    return ClosedForm(known.statement, known.exact, known.domain, known.reference), ""
+
+
+def _all_edges(question: Question, algorithm: Algorithm, schedule: Schedule, stable: bool) -> dict[str, Edges]:
+    edges = {}
+    for name in algorithm.parameters():
+        intervals = stable_intervals(name, algorithm, schedule, question.curvature)
+        edges[name] = nearest_edges(getattr(algorithm, name), intervals, stable)
+    return edges
+
+
+def answer(question: Question, with_edges: bool | None = None) -> Answer:
+    """Compute the answer; `with_edges` None leaves the edges out where they would take long."""
+    schedule, algorithm = question.schedule(), question.record()
+    if with_edges is None:
+        small = isinstance(schedule, Synchronous) or schedule.workers() * len(algorithm.worker) <= LARGEST_STATE
+        with_edges = small
+    with one_sentence():
+        radius = float(spectral_radius(algorithm, schedule, question.curvature))
+        stable = bool(is_stable(algorithm, schedule, question.curvature))
+        converges = bool(is_stable(algorithm, schedule, question.curvature, strict=True))
+    condition, no_condition = _closed_form(algorithm, schedule)
+    edges = _all_edges(question, algorithm, schedule, stable) if with_edges else None
+    return Answer(question, schedule, algorithm, radius, stable, converges, condition, no_condition, edges)
+
+
+def _show(answer: Answer) -> None:
+    """Print the answer for a person: the verdict first."""
+    values = ", ".join(f"{name}={value}" for name, value in answer.parameters().items())
+    schedule = f"{answer.question.schedule_name}, p={answer.schedule.p}, tau={answer.schedule.tau}"
+    click.echo(f"{answer.verdict}: a round multiplies the error by {answer.spectral_radius!r} in the long run")
+    click.echo(f"{type(answer.algorithm).__name__}({values}), {schedule}, h={answer.question.curvature:g}; ", nl=False)
+    click.echo(f"margin to 1: {1 - answer.spectral_radius:.3g}")
+    if answer.condition:
+        kind = "exact" if answer.condition.exact else "sufficient"
+        click.echo(f"closed form ({kind}; {answer.condition.domain}): {answer.condition.statement}")
+        click.echo(f"  {answer.condition.reference}")
+    else:
+        click.echo(f"closed form: {answer.no_condition}")
+    click.echo()
+    if answer.edges is None:
+        click.echo(f"edges not computed: {answer.schedule.p} workers take long; ask for them with --edges")
+        return
+    header = ["parameter", "value", "stable for (the others held)", "nearest edge"]
+    rows = [
+        [name, f"{answer.parameters()[name]:g}", _shown_intervals(edge), _shown_number(edge.nearest)]
+        for name, edge in answer.edges.items()
+    ]
+    if not answer.stable:
+        header.append("try")
+        for row, edge in zip(rows, answer.edges.values(), strict=True):
+            row.append(_shown_number(edge.suggested))
+    show_table(header, rows)
+
+
+def _shown_intervals(edges: Edges) -> str:
+    def shown(low: float, high: float) -> str:
+        return f"{low:.6g} to {high:.6g}" if high < float("inf") else f"{low:.6g} up"
+
+    return ", ".join(shown(*interval) for interval in edges.stable_intervals) or "no positive value"
+
+
+def _shown_number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.6g}"
+
+
+def command() -> click.Command:
+    """Build the command."""
+    edges = click.Option(
+        ["--edges/--no-edges"],
+        default=None,
+        help=f"Compute the stable edges.  [default: round-robin, only up to {LARGEST_STATE} worker variables]",
+    )
+    as_json = click.Option(["--json", "as_json"], is_flag=True, help="Print JSON, at full precision.")
+    return click.Command("stability", params=[*question_parameters(), edges, as_json], callback=_run, help=_HELP)
+
+
+_HELP = """Say whether ALGORITHM is stable: the spectral radius of one round.
+
+With the margin to 1, the closed-form condition where one is known, and for each parameter the stable intervals of
+positive values, the others held.
+
+\b
+Example: easgd stability admm --p 3 --eta 0.001 --rho 2.5
+"""
+
+
+@click.pass_context
+def _run(context: click.Context, edges: bool | None, as_json: bool) -> None:
+    result = answer(asked(context), edges)
+    if as_json:
+        click.echo(to_json(result.record()))
+    else:
+        _show(result)
