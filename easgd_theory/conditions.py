@@ -258,7 +258,7 @@ def _eamsgd_slacks(k: Any, h: Any, p: Any, tau: int, xp: Any) -> Sequence[Any]:
     b = Y * (ell * (1 + d) + t * d) - 2 * t * (1 + d)
     const = t**2 + (1 - d) ** 2 + Y * (d - d**2 - ell * t)
     at_one, at_minus_one = 1 - t + d + Y * (ell - d), 1 + t + d - Y * (ell + d)
-    vertex = xp.maximum(4 * a * const - b**2, xp.abs(b) - 2 * a)  # its vertex is above 0, or outside
+    vertex = xp.where(2 * a > xp.abs(b), const - b**2 / (4 * a), 1)  # where its minimum is inside
     return 1 - d, 1 + d, 1 + d - t, 1 + d + t, k.alpha, 2 - k.alpha, at_one, at_minus_one, vertex
 
 
@@ -291,7 +291,10 @@ _THEOREMS: dict[type[Algorithm], Callable[[Any, Schedule], StabilityCondition | 
 def _sympy_namespace() -> SimpleNamespace:
     import sympy
 
-    return SimpleNamespace(sin=sympy.sin, pi=sympy.pi, maximum=sympy.Max, abs=sympy.Abs)
+    def where(condition: Any, yes: Any, no: Any) -> sympy.Expr:
+        return sympy.Piecewise((yes, condition), (no, True))
+
+    return SimpleNamespace(sin=sympy.sin, pi=sympy.pi, abs=sympy.Abs, where=where)
 
 
 # Jury's criterion, for rounds whose spectrum is that of small matrices

@@ -41,6 +41,11 @@ class Field:
         """Gradient of the quadratic h x^2 / 2."""
         return self.h * x
 
+    def at(self, points: np.ndarray) -> Field:
+        """The same field at some points of a one-dimensional grid."""
+        k = type(self.k)(*(value[points] if np.ndim(value) else value for value in self.k))
+        return Field(k, self.h[points], self.one, self.ndim)
+
 
 def numeric_field(rule: Algorithm, values: dict[str, np.ndarray], h: np.ndarray) -> Field:
     """Floats over the grid that the values and h span together."""

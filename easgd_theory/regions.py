@@ -10,12 +10,12 @@ import numpy as np
 
 from easgd_theory.algorithm import Algorithm, as_instance, as_real
 from easgd_theory.schedules import Schedule
-from easgd_theory.spectrum import TOLERANCE, spectral_radius
+from easgd_theory.spectrum import TOLERANCE, round_growth
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    Growth = Callable[[np.ndarray], np.ndarray]
+    LogGrowth = Callable[[np.ndarray], np.ndarray]
 
 _DECADES = 9
 _PER_DECADE = 48
@@ -54,7 +54,7 @@ def stable_intervals(
     >>> [(round(a, 4), round(b, 4)) for a, b in stable_intervals("eta", DOWNPOUR(), RoundRobin(p=8, tau=2))]
     [(0.0, 0.1107), (1.8893, 2.0)]
     """
-    growth = _growth(name, as_instance(algorithm), schedule, h, over_spectrum)
+    growth = _log_growth(name, as_instance(algorithm), schedule, h, over_spectrum)
     samples = np.geomspace(10.0**-_DECADES, 10.0**_DECADES, 2 * _DECADES * _PER_DECADE + 1)
     values = growth(samples)
     for sign in (1.0, -1.0):  # a stable dip between unstable samples, an unstable hump between stable ones
@@ -104,8 +104,9 @@ def stability_map(algorithm: Algorithm | type[Algorithm], schedule: Schedule, h:
     Returns
     -------
     xarray.Dataset
-        `spectral_radius` and `stable` (radius at most 1 + 1e-9); attributes hold the algorithm, the schedule, the
-        scalars and the version.
+        `spectral_radius`, `stable` (radius at most 1 + 1e-9) and `certified`; where the last is False (round-robin
+        rounds of more than 2,000 variables only, and few of them) the radius is that of the largest eigenvalue found, a
+        lower bound. Attributes hold the algorithm, the schedule, the scalars and the version.
 
     Raises
     ------
@@ -132,9 +133,13 @@ def stability_map(algorithm: Algorithm | type[Algorithm], schedule: Schedule, h:
             raise ValueError(f"{name} must be a non-empty 1-D array or a scalar, got shape {axis.shape}")
     spread = dict(zip(axes, np.meshgrid(*axes.values(), indexing="ij", sparse=True), strict=True))
     curvature = spread.pop("h", h)
-    radius = spectral_radius(replace(rule, **spread), schedule, curvature)  # type: ignore[type-var]
+    radius, certified, _ = round_growth(replace(rule, **spread), schedule, curvature)  # type: ignore[type-var]
     grid = xr.Dataset(
-        {"spectral_radius": (tuple(axes), radius), "stable": (tuple(axes), radius <= 1 + TOLERANCE)},
+        {
+            "spectral_radius": (tuple(axes), radius),
+            "stable": (tuple(axes), certified & (radius <= 1 + TOLERANCE)),
+            "certified": (tuple(axes), certified),
+        },
         coords=axes,
         attrs=_attributes(rule, schedule, {name: value for name, value in values.items() if name not in axes}),
     )
@@ -157,7 +162,7 @@ def _attributes(rule: Algorithm, schedule: Schedule, scalars: dict[str, Any]) ->
     }
 
 
-def _growth(name: str, rule: Algorithm, schedule: Schedule, h: Any, over_spectrum: bool) -> Growth:
+def _log_growth(name: str, rule: Algorithm, schedule: Schedule, h: Any, over_spectrum: bool) -> LogGrowth:
     """The logarithm of the radius as a function of a 1-D array of values of the parameter `name`."""
     names = (*rule.parameters(), "h")
     if name not in names:
@@ -170,16 +175,20 @@ def _growth(name: str, rule: Algorithm, schedule: Schedule, h: Any, over_spectru
 
     def growth(values: np.ndarray) -> np.ndarray:
         if name == "h":
-            radius = spectral_radius(rule, schedule, values)
+            radius, certified, _ = round_growth(rule, schedule, values, ask_sign=True)
         else:
             varied = replace(rule, **{name: values})  # type: ignore[type-var]
-            radius = spectral_radius(varied, schedule, h, over_spectrum=over_spectrum)
+            radius, certified, _ = round_growth(varied, schedule, h, over_spectrum, ask_sign=True)
+        # What is not certified is a lower bound: enough to call it unstable, never to call it stable.
+        radius = np.where(certified, radius, np.fmax(radius, 1 + TOLERANCE))
+        if over_spectrum and name != "h":
+            radius = radius.max(axis=-1)
         return np.log(np.maximum(radius, 1e-300))
 
     return growth
 
 
-def _extrema(samples: np.ndarray, values: np.ndarray, growth: Growth, sign: float) -> np.ndarray:
+def _extrema(samples: np.ndarray, values: np.ndarray, growth: LogGrowth, sign: float) -> np.ndarray:
     """Where growth has a local minimum (sign 1) in an unstable stretch, or a maximum (-1) in a stable one."""
     v = sign * values
     peak = np.zeros(v.shape, dtype=bool)
@@ -195,7 +204,7 @@ def _extrema(samples: np.ndarray, values: np.ndarray, growth: Growth, sign: floa
     return (low + high) / 2
 
 
-def _intervals(samples: np.ndarray, stable: np.ndarray, growth: Growth) -> list[tuple[float, float]]:
+def _intervals(samples: np.ndarray, stable: np.ndarray, growth: LogGrowth) -> list[tuple[float, float]]:
     flips = np.flatnonzero(stable[1:] != stable[:-1])
     low, high, left = samples[flips], samples[flips + 1], stable[flips]
     for _ in range(64):

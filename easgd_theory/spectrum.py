@@ -1,9 +1,15 @@
-"""Spectra of a round: the one place where eigenvalues are computed."""
+"""Spectra of a round: the one place where eigenvalues are computed.
+
+Synchronous rounds fall into two small blocks for any p. Round-robin rounds are those of a delay pencil (`delay`), whose
+cost does not grow with p; where few eigenvalues are asked for, or the pencil's certificate fails, the composed map's
+dense eigenvalues serve.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import warnings
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +24,15 @@ LARGEST_STATE = 2_000
 """Dense eigenvalues serve up to this many variables."""
 
 _CHUNK = 2**22  # floats of one batch of matrices: 32 MiB
+_DENSE_WORK = 2e7  # points times variables^3 that dense eigenvalues do in a tenth of a second
+
+
+class Growth(NamedTuple):
+    """What is known of a round at each point of a grid."""
+
+    radius: np.ndarray
+    certified: np.ndarray
+    bounded: np.ndarray
 
 
 def spectral_radius(
@@ -39,7 +54,7 @@ def spectral_radius(
     Returns
     -------
     float or ndarray
-        A float if everything is scalar; inf where a round's map leaves the range of floats or is singular.
+        A float if everything is scalar; nan, with a warning, where a value could not be certified; inf where a round's map leaves the range of floats or is singular.
 
     Raises
     ------
@@ -60,7 +75,18 @@ def spectral_radius(
     >>> spectral_radius(EASGD(eta=[[0.5], [1.0]], alpha=[0.1, 0.2, 0.3]), RoundRobin(p=4)).shape
     (2, 3)
     """
-    return _reduced(algorithm, schedule, h, over_spectrum, np.max, lambda blocks: _radius(_eigenvalues(blocks)))
+    radius, certified, _ = round_growth(algorithm, schedule, h, over_spectrum)
+    if over_spectrum:
+        radius, certified = radius.max(axis=-1), certified.all(axis=-1)
+    if not certified.all():
+        radius = np.where(certified, radius, np.nan)
+        warnings.warn(
+            f"{np.count_nonzero(~certified)} of {certified.size} spectral radii could not be certified and are nan; "
+            "stability_map has the largest eigenvalue found",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return radius if radius.ndim else radius.item()
 
 
 def is_stable(
@@ -95,62 +121,100 @@ def is_stable(
     >>> is_stable(EASGD(eta=1.0, alpha=2 / 3), RoundRobin(p=3), strict=True)
     False
     """
-    return _reduced(algorithm, schedule, h, over_spectrum, np.all, lambda blocks: _bounded(blocks, strict))
+    radius, certified, bounded = round_growth(algorithm, schedule, h, over_spectrum, ask_bounded=not strict)
+    stable = certified & ((radius < 1 - TOLERANCE) if strict else bounded)
+    if over_spectrum:
+        stable = stable.all(axis=-1)
+    return stable if stable.ndim else stable.item()
 
 
-def _reduced(
+def round_growth(
     algorithm: Algorithm | type[Algorithm],
     schedule: Schedule,
-    h: Any,
-    over_spectrum: bool,
-    reduce: Callable[..., np.ndarray],
-    measure: Callable[[list[np.ndarray]], np.ndarray],
-) -> Any:
-    """`measure` of each point's blocks, over the grid that parameters and curvature span."""
+    h: Any = 1.0,
+    over_spectrum: bool = False,
+    *,
+    ask_bounded: bool = False,
+    ask_sign: bool = False,
+) -> Growth:
+    """Radius, certificate and (if asked for) boundedness over the grid that parameters and curvature span.
+
+    With ``over_spectrum=True`` the last axis is that of `h`, not yet reduced. Without a certificate the radius is a
+    lower bound; with ``ask_sign=True`` one above 1 is left at that.
+    """
     rule = as_instance(algorithm)
     check_schedule(rule, schedule)
     if over_spectrum:
         if np.ndim(h) == 0:
             raise ValueError(f"h must have a last axis to take the spectrum from, got the scalar {h!r}")
-        values, curvature = numeric_values(rule, np.asarray(h)[..., :1])  # checks shapes
-        values = {name: array[..., None] for name, array in values.items()}
-        curvature = numeric_values(rule, 1.0)[1] * 0 + np.asarray(h, dtype=float)
-    else:
-        values, curvature = numeric_values(rule, h)
+        given = {name: getattr(rule, name) for name in rule.parameters()}
+        spread = {name: np.asarray(value)[..., None] for name, value in given.items() if value is not None}
+        rule = replace(rule, **spread)  # type: ignore[type-var]
+    values, curvature = numeric_values(rule, h)
     *parameters, curvature = np.broadcast_arrays(*values.values(), curvature)
-    points = curvature.size
-    step = max(1, _CHUNK // _state_size(rule, schedule) ** 2)
+    columns = {name: array.ravel() for name, array in zip(values, parameters, strict=True)}
     parts = []
-    for start in range(0, max(points, 1), step):
+    step = _chunk_length(rule, schedule)
+    for start in range(0, max(curvature.size, 1), step):
         chunk = slice(start, start + step)
-        arrays = {name: array.ravel()[chunk] for name, array in zip(values, parameters, strict=True)}
-        field = numeric_field(rule, arrays, curvature.ravel()[chunk])
+        field = numeric_field(rule, {name: array[chunk] for name, array in columns.items()}, curvature.ravel()[chunk])
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            blocks = _blocks(rule, schedule, field)
-        parts.append(measure(blocks))
-    result = np.concatenate(parts).reshape(curvature.shape)
-    if over_spectrum:
-        result = reduce(result, axis=-1)
-    return result if result.ndim else result.item()
+            parts.append(_chunk_growth(rule, schedule, field, ask_bounded, ask_sign))
+    return Growth(*(np.concatenate(columns).reshape(curvature.shape) for columns in zip(*parts, strict=True)))
 
 
 def _is_small(schedule: Schedule) -> bool:
     return isinstance(schedule, Synchronous) or schedule.workers() == 1
 
 
-def _state_size(rule: Algorithm, schedule: Schedule) -> int:
-    p = 1 if _is_small(schedule) else schedule.workers()
-    size = p * len(rule.worker) + len(rule.center)
-    if size > LARGEST_STATE:
-        raise ValueError(f"p={p} gives {size} variables, dense eigenvalues are computed up to {LARGEST_STATE}")
-    return size
+def _variables(rule: Algorithm, schedule: Schedule) -> int:
+    return (1 if _is_small(schedule) else schedule.workers()) * len(rule.worker) + len(rule.center)
 
 
-def _blocks(rule: Algorithm, schedule: Schedule, field: Field) -> list[np.ndarray]:
-    """Matrices whose spectra together are the round's; each of shape (points, n, n)."""
+def _chunk_length(rule: Algorithm, schedule: Schedule) -> int:
+    return max(256, _CHUNK // _variables(rule, schedule) ** 2)
+
+
+def _chunk_growth(rule: Algorithm, schedule: Schedule, field: Field, ask_bounded: bool, ask_sign: bool) -> Growth:
+    variables, points = _variables(rule, schedule), field.h.size
     if _is_small(schedule):
-        return synchronous_blocks(type(rule), schedule.tau, field, schedule.workers())
-    return [composed(type(rule), schedule, field)]
+        p = schedule.workers()
+        return _dense_growth(synchronous_blocks(type(rule), schedule.tau, field, p), ask_bounded)
+    if variables <= LARGEST_STATE and points * variables**3 <= _DENSE_WORK:
+        return _dense_growth([composed(type(rule), schedule, field)], ask_bounded)
+    found = _pencil_growth(rule, schedule, field)
+    open_points = np.flatnonzero(~found.certified & ~(ask_sign & (found.radius > 1 + TOLERANCE)))
+    if len(open_points) and variables <= LARGEST_STATE:
+        for batch in np.array_split(open_points, max(1, len(open_points) * variables**2 // _CHUNK)):
+            dense = _dense_growth([composed(type(rule), schedule, field.at(batch))], ask_bounded)
+            for known, exact in zip(found, dense, strict=True):
+                known[batch] = exact
+    return found
+
+
+def _pencil_growth(rule: Algorithm, schedule: Schedule, field: Field) -> Growth:
+    from easgd_theory.delay import dominant_roots, pencil_coefficients, visit_blocks
+
+    p, points = schedule.workers(), field.h.size
+    blocks = visit_blocks(type(rule), schedule.tau, p, field)
+    coefficients = pencil_coefficients(np.broadcast_to(blocks, (points, *blocks.shape[-2:])), len(rule.worker))
+    if coefficients is None:
+        return Growth(np.full(points, np.nan), np.zeros(points, dtype=bool), np.zeros(points, dtype=bool))
+    logarithm, slope, certified = dominant_roots(coefficients, p)
+    radius = np.exp(logarithm)
+    # A simple root of the pencil is a semisimple eigenvalue; a double one is left undecided, that is, not bounded.
+    bounded = (radius < 1 - TOLERANCE) | ((radius <= 1 + TOLERANCE) & (slope > 1e-6 * np.abs(coefficients).max()))
+    return Growth(radius, certified, bounded & certified)
+
+
+def _dense_growth(blocks: list[np.ndarray], ask_bounded: bool) -> Growth:
+    eigenvalues = _eigenvalues(blocks)
+    radius = _radius(eigenvalues)
+    bounded = radius <= 1 + TOLERANCE
+    for point in np.flatnonzero(bounded & (radius >= 1 - TOLERANCE)) if ask_bounded else ():
+        pairs = zip(blocks, eigenvalues, strict=True)
+        bounded[point] = all(_is_semisimple(block[point], values[point]) for block, values in pairs)
+    return Growth(radius, np.ones(radius.shape, dtype=bool), bounded)
 
 
 def _eigenvalues(blocks: list[np.ndarray]) -> list[np.ndarray]:
@@ -166,18 +230,6 @@ def _eigenvalues(blocks: list[np.ndarray]) -> list[np.ndarray]:
 
 def _radius(eigenvalues: list[np.ndarray]) -> np.ndarray:
     return np.max([np.abs(values).max(axis=-1) for values in eigenvalues], axis=0)
-
-
-def _bounded(blocks: list[np.ndarray], strict: bool) -> np.ndarray:
-    eigenvalues = _eigenvalues(blocks)
-    radius = _radius(eigenvalues)
-    if strict:
-        return radius < 1 - TOLERANCE
-    stable = radius <= 1 + TOLERANCE
-    for point in np.flatnonzero(stable & (radius >= 1 - TOLERANCE)):
-        pairs = zip(blocks, eigenvalues, strict=True)
-        stable[point] = all(_is_semisimple(block[point], values[point]) for block, values in pairs)
-    return stable
 
 
 def _is_semisimple(matrix: np.ndarray, eigenvalues: np.ndarray) -> bool:

@@ -1,0 +1,120 @@
+"""The delay pencil of a round-robin round: its spectrum from one visit, whatever the number of workers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from itertools import product
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+from easgd_theory import roots
+from easgd_theory.algorithm import Algorithm
+from easgd_theory.linear import stack
+from easgd_theory.maps import Field
+from easgd_theory.visit import tick
+
+Polynomial = dict[tuple[int, int, int], Any]
+"""Coefficients by the exponents of v = w - 1, zeta = z - 1 and S, the mean of z, ..., z^(p-1)."""
+
+
+def visit_blocks(rule: type[Algorithm], tau: int, p: int, field: Field) -> np.ndarray:
+    """One visit as a matrix from (worker, mean of the other workers, center) to (worker, center).
+
+    Shape (..., m + n, 2 m + n), with m variables of a worker and n of the center.
+    """
+    m, n = len(rule.worker), len(rule.center)
+    forms = field.forms(2 * m + n)
+    workers = [rule.Worker(*forms[:m]), rule.Worker(*forms[m : 2 * m])]
+    (active, _), center = tick(
+        rule, field.k, tau, [0], workers, rule.Center(*forms[2 * m :]), field.gradient, copies=[1, p - 1]
+    )
+    return stack([*active, *center])
+
+
+def pencil_coefficients(blocks: np.ndarray, m: int) -> np.ndarray | None:
+    r"""Coefficients of det [[w I - A - A_r S, -B], [-C - C_r S, z I - D]] in v, zeta and S.
+
+    In the eigenvector of one tick followed by a cyclic shift the j-th next worker is :math:`z^j` times the one that
+    visits, so that the mean of the others is S times it (docs/theory.md, section 4). A variable of the worker that
+    nothing reads contributes only zeros, and is left out.
+
+    Parameters
+    ----------
+    blocks : ndarray, shape (points, m + n, 2 m + n)
+
+    Returns
+    -------
+    ndarray, shape (points, m' + 1, n + 1, r + 1)
+        r = 0 where no visit reads the other workers. None if nothing of the worker is ever read.
+    """
+    n = blocks.shape[1] - m
+    read = [i for i in range(m) if np.any(blocks[:, :, i]) or np.any(blocks[:, :, m + i])]
+    if not read:
+        return None
+    rows = [*read, *range(m, m + n)]
+    entries: list[list[Polynomial]] = []
+    for row, i in enumerate(rows):
+        line: list[Polynomial] = []
+        for column, j in enumerate(rows):
+            worker = column < len(read)
+            one = float(row == column)
+            entry: Polynomial = {(0, 0, 0): one - blocks[:, i, j if worker else m + j]}
+            if row == column:
+                entry[(1, 0, 0) if worker else (0, 1, 0)] = 1.0
+            if worker and np.any(blocks[:, i, m + j]):
+                entry[(0, 0, 1)] = -blocks[:, i, m + j]
+            line.append(entry)
+        entries.append(line)
+    determinant = _determinant(entries)
+    shape = tuple(max(exponents[axis] for exponents in determinant) + 1 for axis in range(3))
+    coefficients = np.zeros((len(blocks), *shape))
+    for exponents, value in determinant.items():
+        coefficients[(slice(None), *exponents)] = value
+    return coefficients
+
+
+def _determinant(rows: Sequence[Sequence[Polynomial]]) -> Polynomial:
+    """Laplace's expansion along the first row; zero entries cost nothing."""
+    if len(rows) == 1:
+        return dict(rows[0][0])
+    total: Polynomial = {}
+    for j, entry in enumerate(rows[0]):
+        entry = {exponents: value for exponents, value in entry.items() if np.any(value)}
+        if not entry:
+            continue
+        minor = _determinant([[*row[:j], *row[j + 1 :]] for row in rows[1:]])
+        sign = -1.0 if j % 2 else 1.0
+        for (a, x), (b, y) in product(entry.items(), minor.items()):
+            key = (a[0] + b[0], a[1] + b[1], a[2] + b[2])
+            total[key] = total.get(key, 0.0) + sign * x * y
+    return total
+
+
+def dominant_roots(coefficients: np.ndarray, p: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Logarithm of the round's spectral radius at each point, |f'| at the root, and whether it is certified."""
+    points = len(coefficients)
+    result, slope, certified = np.empty(points), np.empty(points), np.zeros(points, dtype=bool)
+    kernel = compiled()["radii"] if points > 1 else roots.radii
+    kernel(np.ascontiguousarray(coefficients), float(p), result, slope, certified)
+    return result, slope, certified
+
+
+@cache
+def compiled() -> dict[str, Any]:
+    """The functions of `roots`, compiled by numba, as a namespace of their own.
+
+    They all stand in one file, because numba keeps machine code as long as the *caller's* file does not change.
+    """
+    import numba
+
+    namespace = dict(vars(roots)) | {"prange": numba.prange}
+    for function in vars(roots).values():
+        if isinstance(function, FunctionType) and function.__module__ == roots.__name__:
+            plain = FunctionType(function.__code__, namespace, function.__name__, function.__defaults__)
+            plain.__module__ = function.__module__
+            parallel = function.__name__ == "radii"
+            namespace[function.__name__] = numba.njit(cache=True, error_model="numpy", parallel=parallel)(plain)
+    return namespace
