@@ -54,7 +54,7 @@ class Algorithm:
 
     # What a definition writes. A step without the center is `local_query` and `local` (needed for tau > 1, and all that
     # there is without a center); of the two messages it writes exactly one: `push_before` is sent on arrival, from what
-    # the worker carried here, `push_after` once it has stepped.
+    # the worker carried here, `push_after` once it has taken all tau steps.
     query: ClassVar[Any]
     visit: ClassVar[Any]
     local_query: ClassVar[Any]
@@ -119,8 +119,13 @@ def as_real(name: str, value: Any) -> np.ndarray:
     """`value` as a float array, or one sentence saying why not."""
     if callable(value):
         raise ValueError(f"{name} varies with the worker's clock: a time-varying rule has no iteration map")
-    array = np.asarray(value)
-    if array.dtype.kind == "O":  # sympy numbers and fractions are numbers; symbols are not
+    try:
+        array = np.asarray(value)
+    except ValueError:  # a ragged list
+        raise TypeError(f"{name} must be a real number or an array of them, got {value!r}") from None
+    if (
+        array.dtype.kind == "O" and None not in array.ravel().tolist()
+    ):  # sympy numbers and fractions are numbers; symbols are not
         try:
             array = array.astype(float)
         except (TypeError, ValueError):

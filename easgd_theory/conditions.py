@@ -32,6 +32,8 @@ from easgd_theory.maps import (
 from easgd_theory.schedules import RoundRobin, Schedule, Synchronous
 from easgd_theory.spectrum import TOLERANCE, is_stable
 
+_ROUNDING = 1e-15
+
 if TYPE_CHECKING:
     import sympy
 
@@ -85,8 +87,8 @@ class StabilityCondition:
     def holds(self, *, h: Any = 1.0, strict: bool = False, p: int | None = None, **parameters: Any) -> Any:
         """Whether the condition holds, at numbers or arrays of them.
 
-        Inside and outside the inequalities decide. On the boundary (a slack within 1e-9 of 0) the iterates may stay
-        bounded or grow polynomially: there the map itself is asked, as `is_stable` does; where no p is fixed an
+        Inside and outside the inequalities decide. Near the boundary (a slack within 1e-9 of 0) the map itself is
+        asked, as `is_stable` does: there the iterates may stay bounded or grow polynomially. Where no p is fixed, an
         undecided boundary does not hold.
 
         Parameters
@@ -104,6 +106,8 @@ class StabilityCondition:
         if unknown:
             known = ", ".join(self.algorithm.parameters())
             raise TypeError(f"{type(self.algorithm).__name__} has no parameter {unknown.pop()!r}; it takes {known}")
+        if p is not None and self.schedule.p not in (None, p):
+            raise ValueError(f"p is {self.schedule.p} in this condition's schedule, got p={p}")
         rule = replace(self.algorithm, **parameters)  # type: ignore[type-var]
         schedule = self.schedule if self.schedule.p else replace(self.schedule, p=p)
         values, h = numeric_values(rule, h)
@@ -111,8 +115,11 @@ class StabilityCondition:
             least = self._least_slack(rule, schedule, values, h)
         holds = np.asarray(least > TOLERANCE)
         edge = np.abs(least) <= TOLERANCE
-        if not strict and edge.any():
-            holds |= edge & (self.closed if schedule.p is None else is_stable(rule, schedule, h))
+        if edge.any():
+            if schedule.p is not None:
+                holds |= edge & is_stable(rule, schedule, h, strict=strict)
+            else:
+                holds |= edge & (least > _ROUNDING if strict else self.closed)
         return holds if holds.ndim else holds.item()
 
     def _least_slack(self, rule: Algorithm, schedule: Schedule, values: dict[str, Any], h: np.ndarray) -> np.ndarray:

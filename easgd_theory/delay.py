@@ -12,7 +12,7 @@ import numpy as np
 
 from easgd_theory import roots
 from easgd_theory.algorithm import Algorithm
-from easgd_theory.linear import stack
+from easgd_theory.linear import as_form, stack
 from easgd_theory.maps import Field
 from easgd_theory.visit import tick
 
@@ -31,7 +31,7 @@ def visit_blocks(rule: type[Algorithm], tau: int, p: int, field: Field) -> np.nd
     (active, _), center = tick(
         rule, field.k, tau, [0], workers, rule.Center(*forms[2 * m :]), field.gradient, copies=[1, p - 1]
     )
-    return stack([*active, *center])
+    return stack([as_form(value, forms[0]) for value in (*active, *center)])
 
 
 def pencil_coefficients(blocks: np.ndarray, m: int) -> np.ndarray | None:
@@ -48,11 +48,12 @@ def pencil_coefficients(blocks: np.ndarray, m: int) -> np.ndarray | None:
     Returns
     -------
     ndarray, shape (points, m' + 1, n + 1, r + 1)
-        r = 0 where no visit reads the other workers. None if nothing of the worker is ever read.
+        r = 0 where no visit reads the other workers. None if the center reads nothing of a worker, or more than two of
+        its variables matter: `roots` knows the branches of linear and quadratic polynomials.
     """
     n = blocks.shape[1] - m
     read = [i for i in range(m) if np.any(blocks[:, :, i]) or np.any(blocks[:, :, m + i])]
-    if not read:
+    if len(read) not in (1, 2):
         return None
     rows = [*read, *range(m, m + n)]
     entries: list[list[Polynomial]] = []

@@ -28,7 +28,7 @@ class LinearForm:
     def __add__(self, other: Any) -> LinearForm:
         if isinstance(other, LinearForm):
             return LinearForm(self.coefficients + other.coefficients)
-        if isinstance(other, int) and other == 0:  # an option that is off
+        if isinstance(other, int | float) and other == 0:
             return self
         raise NotLinear("it adds a constant to a variable")
 
@@ -66,6 +66,15 @@ class LinearForm:
         if method == "__call__" and ufunc is np.multiply and not isinstance(inputs[0], LinearForm):
             return inputs[1] * inputs[0]  # array * form
         raise NotLinear(f"it takes {ufunc.__name__} of a variable")
+
+
+def as_form(value: Any, like: LinearForm) -> LinearForm:
+    """What a definition returned for a variable: a form, or the number 0."""
+    if isinstance(value, LinearForm):
+        return value
+    if isinstance(value, int | float) and value == 0:
+        return LinearForm(like.coefficients * 0)
+    raise NotLinear(f"it sets a variable to {value!r}")
 
 
 class NotLinear(ValueError):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from easgd_theory.algorithm import Algorithm, as_instance, as_real, numeric_values
-from easgd_theory.linear import LinearForm, NotLinear, stack, unit_forms
+from easgd_theory.linear import LinearForm, NotLinear, as_form, stack, unit_forms
 from easgd_theory.schedules import RoundRobin, Schedule, Synchronous
 from easgd_theory.visit import Gradient, meet, tick
 
@@ -59,8 +59,8 @@ def _split(rule: type[Algorithm], forms: Sequence[Any], p: int) -> tuple[list[An
     return workers, rule.Center(*forms[p * m : p * m + len(rule.center)])
 
 
-def _join(workers: Sequence[Any], center: Any) -> list[LinearForm]:
-    return [value for variables in (*workers, center) for value in variables]
+def _join(workers: Sequence[Any], center: Any, like: LinearForm) -> list[LinearForm]:
+    return [as_form(value, like) for variables in (*workers, center) for value in variables]
 
 
 def run(
@@ -88,7 +88,7 @@ def run(
         if isinstance(error, TypeError) and LinearForm.__name__ not in str(error):
             raise
         raise NotLinear(f"{rule.__name__} has no iteration map, it is not linear: {error}") from None
-    return _join(workers, center)
+    return _join(workers, center, forms[0])
 
 
 def composed(rule: type[Algorithm], schedule: Schedule, field: Field) -> np.ndarray:
@@ -109,14 +109,15 @@ def synchronous_blocks(rule: type[Algorithm], tau: int, field: Field, p: Any) ->
         The number of workers; it may be a symbol.
     """
     m = len(rule.worker)
-    (worker,), center = _split(rule, field.forms(m + len(rule.center)), 1)
+    forms = field.forms(m + len(rule.center))
+    (worker,), center = _split(rule, forms, 1)
     after, center = tick(rule, field.k, tau, [0], [worker], center, field.gradient, copies=[p])
-    blocks = [stack(_join(after, center))]
+    blocks = [stack(_join(after, center, forms[0]))]
     if not (isinstance(p, int) and p == 1):
         forms = field.forms(m)
         nothing = rule.Center(*(forms[0] * 0 for _ in rule.center))
         alone = meet(rule, field.k, tau, rule.Worker(*forms), nothing, field.gradient)
-        blocks.append(stack(list(alone)))
+        blocks.append(stack(_join([alone], (), forms[0])))
     return blocks
 
 
@@ -228,7 +229,7 @@ def _expression(name: str, value: Any) -> sympy.Expr:
     if _is_symbolic(value):
         return value
     number = float(as_real(name, value))
-    return sympy.Rational(repr(number)) if isinstance(value, float) else sympy.sympify(value)
+    return sympy.sympify(value) if isinstance(value, int | sympy.Basic) else sympy.Rational(repr(number))
 
 
 def iteration_map(algorithm: Algorithm | type[Algorithm], schedule: Schedule, h: Any = None) -> IterationMap:

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from easgd_theory.algorithm import Algorithm, as_real, numeric_values
+from easgd_theory.algorithm import Algorithm, as_instance, as_real, numeric_values
 from easgd_theory.algorithms import EASGD
 from easgd_theory.linear import stack
 from easgd_theory.maps import check_schedule, numeric_field, run, state_names
 from easgd_theory.schedules import Schedule, Synchronous
+from easgd_theory.spectrum import TOLERANCE
 
 
 def _map_and_noise(algorithm: Algorithm, schedule: Schedule, h: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -69,14 +70,28 @@ def moments(
     """
     if isinstance(rounds, bool) or not isinstance(rounds, int | np.integer) or rounds < 0:
         raise ValueError(f"rounds must be a whole number, at least 0, got {rounds!r}")
+    algorithm = as_instance(algorithm)
     F, G = _map_and_noise(algorithm, schedule, h)
-    noise = float(as_real("sigma", sigma)) ** 2 * G @ G.T
+    noise = _variance(sigma) * G @ G.T
     means = [_start(algorithm, schedule, start)]
     covariances = [np.zeros_like(F)]
-    for _ in range(rounds):
-        means.append(F @ means[-1])
-        covariances.append(F @ covariances[-1] @ F.T + noise)
-    return np.array(means), np.array(covariances)
+    with np.errstate(over="ignore", invalid="ignore"):  # what diverges ends at inf
+        for _ in range(rounds):
+            means.append(F @ means[-1])
+            covariances.append(F @ covariances[-1] @ F.T + noise)
+    return _nan_is_inf(np.array(means)), _nan_is_inf(np.array(covariances))
+
+
+def _nan_is_inf(array: np.ndarray) -> np.ndarray:
+    """Inf - inf of a diverging run is inf to whoever reads it."""
+    return np.where(np.isnan(array), np.inf, array)
+
+
+def _variance(sigma: Any) -> float:
+    value = as_real("sigma", sigma)
+    if value.ndim or value < 0:
+        raise ValueError(f"sigma must be a scalar, at least 0, got {sigma!r}")
+    return float(value) ** 2
 
 
 def stationary_covariance(algorithm: Algorithm, schedule: Schedule, h: float = 1.0, sigma: float = 1.0) -> np.ndarray:
@@ -106,11 +121,11 @@ def stationary_covariance(algorithm: Algorithm, schedule: Schedule, h: float = 1
     """
     from scipy.linalg import solve_discrete_lyapunov
 
-    F, G = _map_and_noise(algorithm, schedule, h)
+    F, G = _map_and_noise(as_instance(algorithm), schedule, h)
     radius = np.abs(np.linalg.eigvals(F)).max()
-    if not radius < 1:
+    if not radius < 1 - TOLERANCE:
         raise ValueError(f"there is no stationary covariance: the spectral radius of a round is {radius:.9g}")
-    return solve_discrete_lyapunov(F, float(as_real("sigma", sigma)) ** 2 * G @ G.T)
+    return solve_discrete_lyapunov(F, _variance(sigma) * G @ G.T)
 
 
 def easgd_center_moments(
@@ -160,8 +175,8 @@ def easgd_center_moments(
     """
     if not isinstance(schedule, Synchronous) or schedule.tau != 1:
         raise ValueError(f"the closed form is that of Synchronous(p, tau=1), got {schedule}")
-    if not rounds >= 1:
-        raise ValueError(f"rounds must be at least 1, got {rounds}")
+    if not (rounds >= 1 and (np.isinf(rounds) or rounds == int(rounds))):
+        raise ValueError(f"rounds must be a whole number, at least 1, or inf, got {rounds}")
     p = schedule.workers()
     values, h = numeric_values(algorithm, h)
     eta, alpha = values["eta"], values["alpha"]
@@ -183,7 +198,7 @@ def easgd_center_moments(
     if np.isinf(rounds):
         contracts = (np.abs(gamma) < 1) & (np.abs(phi) < 1)
         mean, variance = np.where(contracts, mean, np.inf), np.where(contracts, variance, np.inf)
-    return mean, variance
+    return _nan_is_inf(mean)[()], _nan_is_inf(variance)[()]
 
 
 def _power(q: np.ndarray, t: float) -> np.ndarray:

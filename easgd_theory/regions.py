@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
     LogGrowth = Callable[[np.ndarray], np.ndarray]
 
-_DECADES = 9
-_PER_DECADE = 48
+_DECADES = 12
+_PER_DECADE = 40
 _ROUNDING = 1e-12  # growth of the logarithm that rounding alone may show
 
 
 def stable_intervals(
     name: str, algorithm: Algorithm | type[Algorithm], schedule: Schedule, h: Any = 1.0, *, over_spectrum: bool = False
 ) -> list[tuple[float, float]]:
-    r"""All intervals of positive values of one parameter in which the iterates stay bounded.
+    r"""All intervals of positive values of one parameter in which the spectral radius is at most 1.
 
     A stable set need not be one interval, and need not touch 0. The radius is sampled geometrically over
-    :math:`10^{\pm 9}` (48 values a decade); every local extremum of the samples is then resolved, so that an interval
+    :math:`10^{\pm 12}` (40 values a decade); every local extremum of the samples is then resolved, so that an interval
     between two samples shows, and every edge is bisected to rounding.
 
     Parameters
@@ -61,7 +61,7 @@ def stable_intervals(
         found = _extrema(samples, values, growth, sign)
         samples, order = np.unique(np.concatenate([samples, found]), return_index=True)
         values = np.concatenate([values, growth(found)])[order]
-    return _intervals(samples, values <= _ROUNDING, growth)
+    return _intervals(samples, _stable(values), growth)
 
 
 def critical_value(
@@ -202,6 +202,25 @@ def _extrema(samples: np.ndarray, values: np.ndarray, growth: LogGrowth, sign: f
         best = np.argmin(sign * growth(points.ravel()).reshape(points.shape), axis=0)
         low, high = points[np.maximum(best - 1, 0), rows], points[np.minimum(best + 1, 8), rows]
     return (low + high) / 2
+
+
+def _stable(values: np.ndarray) -> np.ndarray:
+    """Which growth rates count as not positive, rounding set aside.
+
+    Towards 0 every growth rate fades into rounding. Where it does so as a power, steadily from a value that is beyond
+    doubt, its sign is kept: slow growth at small values is growth.
+    """
+    stable = values <= _ROUNDING
+    first = int(np.argmin(stable))
+    steps = 0
+    for k in range(first - 1, -1, -1):
+        if not values[k + 1] / 4 <= values[k] <= values[k + 1]:
+            break
+        stable[k] = False
+        steps += 1
+    if steps >= 10 and np.all(np.abs(values[: first - steps]) < 1e-14):
+        stable[: first - steps] = False
+    return stable
 
 
 def _intervals(samples: np.ndarray, stable: np.ndarray, growth: LogGrowth) -> list[tuple[float, float]]:

@@ -1,26 +1,22 @@
 r"""The dominant root of a delay pencil, with a certificate, at a cost bounded independently of p.
 
-Plain scalar arithmetic, compiled by `easgd_theory.delay` where speed counts and run as it stands where not.
+Plain scalar arithmetic: compiled by `easgd_theory.delay` where speed counts, run as it stands where not. The pencil is
+:math:`f(s) = \sum F_{ijk} v^i \zeta^j \bar S^k` at :math:`v = w - 1`, :math:`\zeta = z - 1`, :math:`w = e^s`,
+:math:`z = e^{s/p}`, where :math:`\bar S` is the mean of :math:`z, \dots, z^{p-1}`. The eigenvalues of a round are the
+:math:`w`, so that Re s is the logarithm of a modulus. Written in v and zeta, small s keep their relative accuracy.
 
-The pencil is :math:`f(s) = \sum F_{ijk} v^i \zeta^j \bar S^k` at :math:`v = w - 1`, :math:`\zeta = z - 1`,
-:math:`w = e^s`, :math:`z = e^{s/p}`, where :math:`\bar S` is the mean of :math:`z, \dots, z^{p-1}`. A round's eigenvalues
-are the :math:`w`, so that Re s is the logarithm of a modulus. Small roots keep their relative accuracy: nothing is
-subtracted from 1.
+*Finding.* For a fixed z the equation is a polynomial :math:`g(w, z)` of small degree in w, whose roots
+:math:`\omega_j(z)`, the branches, vary slowly with z; they tell modulus and phase of the roots near every angle.
 
-*Finding.* For a fixed z the equation is a polynomial :math:`g(w, z)` of small degree; its roots
-:math:`\omega_j(z)`, the branches, vary slowly with z. On the circle they tell modulus and phase of the roots near
-every angle; the best few are refined by Newton's method on f.
-
-*Certifying* that f has no root with :math:`\mathrm{Re}\, s > \sigma`. On the circle :math:`|z| = e^{\sigma/p}` a root
-can cross only where some :math:`\omega_j(z) = w`. The half circle is cut into cells; in each, Rouché's theorem encloses
-every branch, and the cell is clear if each is smaller than |w| in modulus, or differs from w in phase, or is smaller
-where the phases meet. Then the argument of f around the circle follows from that of the leading coefficient and of
-:math:`1 - \omega_j/w`, and the argument principle counts the roots outside. Where f reads past visits
-(:math:`\bar S`) the branches are singular at z = 1; there, for :math:`|\mathrm{Im}\, s| \le \pi`, f itself is enclosed.
+*Certifying* that no root has :math:`\mathrm{Re}\, s > \sigma`: docs/theory.md, section 8. The half circle
+:math:`|z| = e^{\sigma/p}` is cut into cells; in each, Rouché's theorem encloses every branch, which is found smaller
+than w in modulus, or apart from it in phase, or passed by it. Then the argument principle counts the roots outside.
+Where f reads past visits (:math:`\bar S`) the branches are singular at z = 1, and f itself is enclosed for
+:math:`|\mathrm{Im}\, s| \le \pi`.
 """
 
 from cmath import exp, phase, sqrt
-from math import atan2, ceil, cos, expm1, floor, log, log1p, pi, sin
+from math import atan2, cos, expm1, log, log1p, pi, sin
 
 import numpy as np
 
@@ -96,9 +92,7 @@ def polish(F, p, s):
     before = np.inf
     for _ in range(40):
         f, df = pencil(F, p, s)
-        if f == 0.0:
-            return s
-        if df == 0.0:
+        if f == 0.0 or df == 0.0:
             break
         step = f * reciprocal(df)
         size = abs(step)
@@ -106,7 +100,7 @@ def polish(F, p, s):
         if size <= 4e-16 * abs(s) or (size < 1e-8 and size >= 0.25 * before):  # no more digits to gain
             return s
         before = size
-    return complex(np.nan, np.nan)
+    return s if f == 0.0 else complex(np.nan, np.nan)
 
 
 def slow_polynomial(F, p, g):
@@ -160,7 +154,15 @@ def log_modulus(v):
 
 def wrapped(x):
     """An angle modulo 2 pi, in [-pi, pi]."""
-    return x - 2.0 * pi * floor(x / (2.0 * pi) + 0.5)
+    return x - 2.0 * pi * np.floor(x / (2.0 * pi) + 0.5)
+
+
+def drift(t, i, reach):
+    """How far the coefficient of v^i can move while zeta moves by at most `reach`."""
+    total = 0.0
+    for b in range(t.shape[1] - 1, 0, -1):
+        total = (total + abs(t[i, b])) * reach
+    return total
 
 
 # What a cell may turn out to be.
@@ -179,27 +181,17 @@ def inspect_cell(g, p, sigma, theta, half, t, v):
     taylor(g, zeta, t)
     lead = t[m, 0]
     reach = abs(1.0 + zeta) * half
-    drift = 0.0
-    for b in range(J, 0, -1):
-        drift = (drift + abs(t[m, b])) * reach
-    if not abs(lead) > drift or not branches(t, v):
+    if not abs(lead) > drift(t, m, reach) or not branches(t, v):
         return SPLIT, 0.0j, lead, 0
     # All inside at once: on |w| = e^sigma the polynomial is larger than its drift over the cell.
     circle = expm1(sigma) + 1.0
     product, total = abs(lead), 0.0
-    inside = True
     for j in range(m):
-        margin = circle - abs(1.0 + v[j])
-        inside = inside and margin > 0.0
-        product *= margin
-    if inside:
-        for i in range(m, -1, -1):
-            drift = 0.0
-            for b in range(J, 0, -1):
-                drift = (drift + abs(t[i, b])) * reach
-            total = total * (1.0 + circle) + drift
-        if product > total:
-            return CLEAR, 0.0j, lead, 0
+        product *= max(circle - abs(1.0 + v[j]), 0.0)
+    for i in range(m, -1, -1):
+        total = total * (1.0 + circle) + drift(t, i, reach)
+    if product > total:
+        return CLEAR, 0.0j, lead, 0
     # Each branch by itself: w = omega + slope dz + u, where |u| <= rest by Rouche's theorem.
     spread, passes, guess = 0.0, 0, 0.0j
     for j in range(m):
@@ -237,50 +229,44 @@ def inspect_cell(g, p, sigma, theta, half, t, v):
             return SPLIT, 0.0j, lead, 0
         rest = 2.0 * residue / gap
         spread += bend + rest
-        modulus = abs(w)
-        X = (bend + rest) / modulus
+        X = (bend + rest) / abs(w)
         if X >= 0.5:
             return SPLIT, 0.0j, lead, 0
         kappa = slope * (1.0 + zeta) * reciprocal(w)
-        error = 0.5 * abs(kappa) * half * half + rest / modulus + X * X / (2.0 * (1.0 - X))
+        error = 0.5 * abs(kappa) * half * half + rest / abs(w) + X * X / (2.0 * (1.0 - X))
         excess = log_modulus(v[j]) - sigma
         tilt = abs(kappa.imag)
         if excess + tilt * half + error < 0.0:
             continue
-        argument = atan2(w.imag, w.real)
-        distance = wrapped(p * theta - argument)
+        distance = wrapped(p * theta - phase(w))
         rate = p - kappa.real
         sweep = abs(rate) * half + error
-        if sweep >= pi:
+        if sweep >= pi or rate == 0.0:
             return SPLIT, 0.0j, lead, 0
         if abs(distance) > sweep:
             continue
-        if rate == 0.0:
-            return SPLIT, 0.0j, lead, 0
         meeting = -distance / rate
         shift = error / abs(rate)
         blur = error + tilt * shift
         level = excess - kappa.imag * meeting
         if level + blur < 0.0:
             continue
-        if level - blur > 0.0:
-            if abs(meeting) + shift < half:
-                if rate > 0.0:
-                    guess = complex(sigma + level, p * (theta + meeting))
-                passes += 1 if rate > 0.0 else -1
-                continue
-        return SPLIT, 0.0j, lead, 0
+        if level - blur <= 0.0 or abs(meeting) + shift >= half:
+            return SPLIT, 0.0j, lead, 0
+        if rate > 0.0:
+            guess = complex(sigma + level, p * (theta + meeting))
+        passes += 1 if rate > 0.0 else -1
     if m == 2 and abs(v[0] - v[1]) <= spread:
         return SPLIT, 0.0j, lead, 0
     return CLEAR if guess == 0.0 else OUTSIDE, guess, lead, passes
 
 
 def second_derivative_bound(F, p, sigma):
-    """An upper bound of |f''| (f as `pencil` scales it) where Re s = sigma and |Im s| <= pi."""
+    """An upper bound of |f''|, f as `pencil` scales it, where 0 <= sigma - Re s <= 0.1 and |Im s| <= pi + 1."""
     m, n, r = F.shape[0] - 1, F.shape[1] - 1, F.shape[2] - 1
     outer = exp(complex(max(sigma, 0.0) / p)).real
-    z0, z1 = (abs(sigma) + pi) / p * outer, outer / p
-    decay = exp(complex(-abs(sigma))).real
+    z0, z1 = (abs(sigma) + pi + 1.1) / p * outer, outer / p
+    decay = exp(complex(min(0.1 - abs(sigma), 0.0))).real
     x0, x1 = 1.0 + decay, decay
     y1 = decay if sigma > 0.0 else 0.0
     # Each factor as bounds of (value, first, second derivative); S and its derivatives are at most 1.
@@ -308,11 +294,10 @@ def second_derivative_bound(F, p, sigma):
 def turn_near_start(F, p, sigma, known, count):
     """Change of the argument of f from s = sigma to sigma + i pi, or nan where a root is too near to tell.
 
-    On a cell, f is its linear part up to bound * half^2; around a known root, f is that root's factor times something
-    that stays near 1. Returns (change, guess of a root to the right if the turn is not to be had).
+    On a cell f is linear up to bound * half^2; around a known root it is slope * (s - root), times a factor near 1.
     """
     bound = 0.5 * second_derivative_bound(F, p, sigma)
-    reach = np.zeros(count)  # how far along the line a known root's disk goes, where f / (slope (s - root)) is near 1
+    reach = np.zeros(count)  # how far up and down the line that factor is within 0.4 of 1
     for q in range(count):
         gap = sigma - known[q].real
         if 0.0 < gap < 0.1 and known[q].imag < pi + 1.0:
@@ -324,7 +309,7 @@ def turn_near_start(F, p, sigma, known, count):
     f_low, _ = pencil(F, p, complex(sigma, 0.0))
     while low < pi:
         cells += 1
-        if cells > MAX_CELLS:
+        if cells > MAX_CELLS or width < 1e-13:
             return np.nan
         jumped = False
         for q in range(2 * count):
@@ -343,44 +328,41 @@ def turn_near_start(F, p, sigma, known, count):
         half = 0.5 * min(width, pi - low)
         center = complex(sigma, low + half)
         f, df = pencil(F, p, center)
-        # min over the cell of |f + i df t|, t real in [-half, half]
-        a, b = f, complex(-df.imag, df.real)
-        size = abs(b)
-        nearest = 0.0
-        if size > 0.0:
-            nearest = -(a.real * b.real + a.imag * b.imag) / (size * size)
-            nearest = min(max(nearest, -half), half)
-        if abs(a + nearest * b) > bound * half * half:
+        nearest = 0.0  # the least |f + i df x| for x in [-half, half]
+        if df != 0.0:
+            nearest = min(max((f * reciprocal(df)).imag * -1.0, -half), half)
+        if abs(f + complex(-df.imag, df.real) * nearest) > bound * half * half:
             high = low + 2.0 * half
             f_high, _ = pencil(F, p, complex(sigma, high))
             turn += wrapped(phase(f) - phase(f_low)) + wrapped(phase(f_high) - phase(f))
             low, f_low = high, f_high
             width = min(4.0 * half, pi)
         else:
-            # stop the cell short of a known root's disk, else halve it
             width = half
-            if width < 1e-13:
-                return np.nan
     return turn
 
 
+def leading(g, zeta):
+    """The leading coefficient at a real zeta, as a complex number."""
+    value = 0.0
+    for j in range(g.shape[1] - 1, -1, -1):
+        value = value * zeta + g[-1, j]
+    return complex(value)
+
+
 def roots_outside(F, g, p, sigma, known, count, t, v):
-    """(number of roots with Re s > sigma, or -1 if that is not to be had; a guess of the largest, 0 if none was met)."""
-    m, J = g.shape[0] - 1, g.shape[1] - 1
-    n, r = F.shape[1] - 1, F.shape[2] - 1
+    """Number of roots with Re s > sigma, -1 if that is not to be had; and a guess of the largest, 0 if none was met."""
+    m, n, r = F.shape[0] - 1, F.shape[1] - 1, F.shape[2] - 1
     start = pi / p if r > 0 else 0.0
-    # change of the argument of g / (w^m z^J) along the upper half circle
-    turn = 0.0
+    turn = 0.0  # of the argument of g / (w^m z^J) along the upper half circle
     if r > 0:
         turn = turn_near_start(F, p, sigma, known, count)
-        if not np.isfinite(turn):
-            return -1, 0.0j
         if sigma > 0.0:  # there `pencil` has divided by w^m
             turn += m * pi
         turn -= m * pi + n * start
         zeta = cexpm1(complex(sigma / p, start))
         taylor(g, zeta, t)
-        if t[m, 0] == 0.0 or not branches(t, v):
+        if not branches(t, v):
             return -1, 0.0j
         lead = t[m, 0]
         for j in range(m):
@@ -388,13 +370,7 @@ def roots_outside(F, g, p, sigma, known, count, t, v):
         turn -= r * (pi - phase(zeta)) + n * (pi - start)
     else:
         turn = -n * pi
-        lead = complex(0.0)
-        power = 1.0
-        for j in range(J + 1):
-            lead += g[m, j] * power
-            power *= expm1(sigma / p)
-        if lead == 0.0:
-            return -1, 0.0j
+        lead = leading(g, expm1(sigma / p))
     # Cells from `start` to pi; where the first and the last touch the real axis they lie across it, and count half.
     low, width, cells, best = start, pi, 0, 0.0j
     while low < pi:
@@ -417,60 +393,27 @@ def roots_outside(F, g, p, sigma, known, count, t, v):
             width = 4.0 * half
         else:
             width = 0.5 * min(width, pi - low)
-            if cells > MAX_CELLS or width * p < 1e-13 or low + width == low:
+            if cells > MAX_CELLS or width < 1e-30 or low + width == low:
                 return -1, best
-    last = complex(0.0)
-    power = 1.0
-    for j in range(J + 1):
-        last += g[m, j] * power
-        power *= -(expm1(sigma / p) + 2.0)
-    if last == 0.0:
-        return -1, best
-    turn += phase(last / lead)
-    outside = floor(0.5 - turn / pi)
+    turn += phase(leading(g, -2.0 - expm1(sigma / p)) / lead)
+    outside = np.floor(0.5 - turn / pi)  # nan stays nan
     return (outside, best) if abs(outside + turn / pi) < 1e-3 else (-1, best)
 
 
-def settle(g, p, s, t, v):
-    """A guess of a root from one off the circle of its modulus: a few steps of s <- log omega(e^(s / p))."""
-    m = g.shape[0] - 1
-    for _ in range(8):
-        taylor(g, cexpm1(s / p), t)
-        if not branches(t, v):
-            return s
-        nearest = s + 1e9
-        for j in range(m):
-            turn = wrapped(phase(1.0 + v[j]) - s.imag)
-            here = complex(log_modulus(v[j]), s.imag + turn)
-            if abs(here - s) < abs(nearest - s):
-                nearest = here
-        close = abs(nearest - s) < 0.1
-        s = nearest
-        if close:
-            break
-    return s
-
-
 def add_known(F, p, guess, known, count):
-    """Polish a guess and keep it, the larger roots first; returns the new count."""
+    """Polish a guess and keep it, the largest root first; returns the new count."""
     s = polish(F, p, guess)
     if not np.isfinite(s.real):
         return count
-    turn = 2.0 * pi * p  # the same z
-    s = complex(s.real, abs(s.imag - turn * floor(s.imag / turn + 0.5)))
+    s = complex(s.real, abs(p * wrapped(s.imag / p)))  # the same z, or its conjugate
     for q in range(count):
         if abs(s - known[q]) <= 1e-9 * max(1.0, abs(s)):
             return count
-    if count == known.shape[0]:
-        if s.real <= known[count - 1].real:
-            return count
-        count -= 1
-    q = count
-    while q > 0 and known[q - 1].real < s.real:
-        known[q] = known[q - 1]
-        q -= 1
-    known[q] = s
-    return count + 1
+    count = min(count + 1, known.shape[0])
+    known[count - 1] = s
+    if s.real > known[0].real:
+        known[0], known[count - 1] = s, known[0]
+    return count
 
 
 def leading_zeros(g, zeros):
@@ -478,26 +421,22 @@ def leading_zeros(g, zeros):
     m, J = g.shape[0] - 1, g.shape[1] - 1
     while J > 0 and g[m, J] == 0.0:
         J -= 1
-    if J == 1:
-        zeros[0] = complex(-g[m, 0] / g[m, 1])
-    elif J == 2:
-        half, rest = g[m, 1] / (2.0 * g[m, 2]), g[m, 0] / g[m, 2]
-        root = sqrt(complex(half * half - rest))
-        zeros[0] = -half - root if half > 0.0 else -half + root
-        zeros[1] = rest / zeros[0] if zeros[0] != 0.0 else 0.0j
-    elif J > 2:
+    for i in range(J):
+        zeros[i] = complex(0.4, 0.9) ** i
+    for _ in range(60 if J > 1 else 1):
+        moved = 0.0
         for i in range(J):
-            zeros[i] = complex(0.4, 0.9) ** i
-        for _ in range(60):
-            for i in range(J):
-                value, others = complex(g[m, J]), complex(g[m, J])
-                for j in range(J - 1, -1, -1):
-                    value = value * zeros[i] + g[m, j]
-                for q in range(J):
-                    if q != i:
-                        others *= zeros[i] - zeros[q]
-                if others != 0.0:
-                    zeros[i] -= value / others
+            value, others = complex(g[m, J]), complex(g[m, J])
+            for j in range(J - 1, -1, -1):
+                value = value * zeros[i] + g[m, j]
+            for q in range(J):
+                if q != i:
+                    others *= zeros[i] - zeros[q]
+            if others != 0.0:
+                zeros[i] -= value / others
+                moved = max(moved, abs(value / others))
+        if moved < 1e-12:
+            break
     return J
 
 
@@ -513,23 +452,19 @@ def dominant_root(F, p, known):
     slow_polynomial(F, p, g)
     count = 0
     # The branches on the unit circle, at angles that crowd at 0: each tells modulus and argument of a root nearby.
-    samples = 2 * (4 + int(ceil(log(p) / log(2.0)))) + 1
+    samples = 2 * (4 + int(log(p) / log(2.0) + 0.999)) + 1
     level, mode = np.full((samples, m), -np.inf), np.zeros((samples, m))
     for q in range(samples):
         theta = pi * 0.5 ** (q // 2) * (0.75 if q % 2 else 1.0) if q < samples - 1 else 1e-3 / p
         taylor(g, cexpm1(complex(0.0, theta)), t)
         if branches(t, v):
             for j in range(m):
-                argument = phase(1.0 + v[j])
-                mode[q, j] = abs(argument + 2.0 * pi * floor((p * theta - argument) / (2.0 * pi) + 0.5))
+                mode[q, j] = abs(p * theta - wrapped(p * theta - phase(1.0 + v[j])))
                 level[q, j] = log_modulus(v[j])
     for _ in range(3):
         q = int(np.argmax(level))
         s = complex(level[q // m, q % m], mode[q // m, q % m])
-        before = count
         count = add_known(F, p, s, known, count)
-        if count == before:
-            count = add_known(F, p, settle(g, p, s, t, v), known, count)
         for q in range(samples):
             for j in range(m):
                 if abs(mode[q, j] - s.imag) < 0.5:
@@ -559,9 +494,7 @@ def dominant_root(F, p, known):
 def radii(coefficients, p, result, slope, certified):
     """`dominant_root` at every point: the logarithm of the radius, |f'| at that root, and the certificate."""
     for i in prange(len(coefficients)):
-        known = np.empty(8, dtype=np.complex128)
+        known = np.full(8, np.nan + 0j)
         result[i], certified[i] = dominant_root(coefficients[i], p, known)
-        slope[i] = 0.0
-        if np.isfinite(result[i]):
-            _, derivative = pencil(coefficients[i], p, known[0])
-            slope[i] = abs(derivative)
+        _, derivative = pencil(coefficients[i], p, known[0])
+        slope[i] = abs(derivative)

@@ -41,6 +41,17 @@ class Schedule:
 class Synchronous(Schedule):
     """All p workers meet the center together. A round is one exchange and its tau gradient steps.
 
+    Parameters
+    ----------
+    p : int, optional
+        Number of workers, at least 1.
+    tau : int, default 1
+        Gradient steps of a worker per exchange, at least 1.
+
+    References
+    ----------
+    Zhang, Choromanska, LeCun (2015), arXiv:1412.6651, eqs. 5 and 6.
+
     Examples
     --------
     >>> Synchronous(p=4, tau=10).ticks()
@@ -55,7 +66,16 @@ class Synchronous(Schedule):
 class RoundRobin(Schedule):
     """Tick t wakes worker t mod p. A round is p ticks: one visit, with its tau gradient steps, of each worker.
 
-    The scheme of Section 4 of Zhang, Choromanska and LeCun (2015).
+    Parameters
+    ----------
+    p : int, optional
+        Number of workers, at least 1.
+    tau : int, default 1
+        Gradient steps of a worker per exchange, at least 1.
+
+    References
+    ----------
+    Zhang, Choromanska, LeCun (2015), arXiv:1412.6651, Section 4.
 
     Examples
     --------

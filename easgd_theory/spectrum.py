@@ -54,7 +54,8 @@ def spectral_radius(
     Returns
     -------
     float or ndarray
-        A float if everything is scalar; nan, with a warning, where a value could not be certified; inf where a round's map leaves the range of floats or is singular.
+        A float if everything is scalar. inf where a round's map leaves the range of floats or is singular; nan, with a
+        warning, where a value could not be certified (more than 2,000 variables only).
 
     Raises
     ------
@@ -77,7 +78,7 @@ def spectral_radius(
     """
     radius, certified, _ = round_growth(algorithm, schedule, h, over_spectrum)
     if over_spectrum:
-        radius, certified = radius.max(axis=-1), certified.all(axis=-1)
+        radius, certified = np.max(radius, axis=-1), np.asarray(certified.all(axis=-1))
     if not certified.all():
         radius = np.where(certified, radius, np.nan)
         warnings.warn(
@@ -122,10 +123,9 @@ def is_stable(
     False
     """
     radius, certified, bounded = round_growth(algorithm, schedule, h, over_spectrum, ask_bounded=not strict)
-    stable = certified & ((radius < 1 - TOLERANCE) if strict else bounded)
-    if over_spectrum:
-        stable = stable.all(axis=-1)
-    return stable if stable.ndim else stable.item()
+    stable: np.ndarray = certified & ((radius < 1 - TOLERANCE) if strict else bounded)
+    result = np.asarray(stable.all(axis=-1) if over_spectrum else stable)
+    return result if result.ndim else result.item()
 
 
 def round_growth(
@@ -147,6 +147,8 @@ def round_growth(
     if over_spectrum:
         if np.ndim(h) == 0:
             raise ValueError(f"h must have a last axis to take the spectrum from, got the scalar {h!r}")
+        if np.size(h) == 0:
+            raise ValueError("h must hold at least one curvature, got an empty array")
         given = {name: getattr(rule, name) for name in rule.parameters()}
         spread = {name: np.asarray(value)[..., None] for name, value in given.items() if value is not None}
         rule = replace(rule, **spread)  # type: ignore[type-var]
@@ -182,7 +184,7 @@ def _chunk_growth(rule: Algorithm, schedule: Schedule, field: Field, ask_bounded
         return _dense_growth(synchronous_blocks(type(rule), schedule.tau, field, p), ask_bounded)
     if variables <= LARGEST_STATE and points * variables**3 <= _DENSE_WORK:
         return _dense_growth([composed(type(rule), schedule, field)], ask_bounded)
-    found = _pencil_growth(rule, schedule, field)
+    found = _pencil_growth(rule, schedule, field, ask_bounded)
     open_points = np.flatnonzero(~found.certified & ~(ask_sign & (found.radius > 1 + TOLERANCE)))
     if len(open_points) and variables <= LARGEST_STATE:
         for batch in np.array_split(open_points, max(1, len(open_points) * variables**2 // _CHUNK)):
@@ -192,7 +194,7 @@ def _chunk_growth(rule: Algorithm, schedule: Schedule, field: Field, ask_bounded
     return found
 
 
-def _pencil_growth(rule: Algorithm, schedule: Schedule, field: Field) -> Growth:
+def _pencil_growth(rule: Algorithm, schedule: Schedule, field: Field, ask_bounded: bool) -> Growth:
     from easgd_theory.delay import dominant_roots, pencil_coefficients, visit_blocks
 
     p, points = schedule.workers(), field.h.size
@@ -200,10 +202,19 @@ def _pencil_growth(rule: Algorithm, schedule: Schedule, field: Field) -> Growth:
     coefficients = pencil_coefficients(np.broadcast_to(blocks, (points, *blocks.shape[-2:])), len(rule.worker))
     if coefficients is None:
         return Growth(np.full(points, np.nan), np.zeros(points, dtype=bool), np.zeros(points, dtype=bool))
-    logarithm, slope, certified = dominant_roots(coefficients, p)
-    radius = np.exp(logarithm)
+    scale = np.abs(coefficients).max(axis=(1, 2, 3))
+    finite = np.isfinite(scale)
+    radius, certified, bounded = np.full(points, np.inf), np.ones(points, dtype=bool), np.zeros(points, dtype=bool)
+    logarithm, slope, certified[finite] = dominant_roots(coefficients[finite] / scale[finite, None, None, None], p)
+    radius[finite] = np.exp(logarithm)
     # A simple root of the pencil is a semisimple eigenvalue; a double one is left undecided, that is, not bounded.
-    bounded = (radius < 1 - TOLERANCE) | ((radius <= 1 + TOLERANCE) & (slope > 1e-6 * np.abs(coefficients).max()))
+    simple = slope > 1e-6
+    bounded[finite] = (radius[finite] < 1 - TOLERANCE) | ((radius[finite] <= 1 + TOLERANCE) & simple)
+    if ask_bounded and schedule.workers() * len(rule.worker) <= LARGEST_STATE // 4:
+        for point in np.flatnonzero(~bounded & (np.abs(radius - 1) <= TOLERANCE)):
+            bounded[point] = _dense_growth([composed(type(rule), schedule, field.at(np.array([point])))], True).bounded[
+                0
+            ]
     return Growth(radius, certified, bounded & certified)
 
 

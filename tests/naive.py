@@ -10,7 +10,7 @@ the new list. Worker i's gradient is h x, or h[i] x where h is a list (F(x) = h 
 """
 
 import math
-from typing import Callable
+from collections.abc import Callable
 
 import numpy as np
 

@@ -1,0 +1,115 @@
+"""The delay pencil: the same spectra from one visit, certified, at any number of workers."""
+
+import numpy as np
+import pytest
+
+from easgd_theory import (
+    ADMM,
+    DOWNPOUR,
+    EAMSGD,
+    EASGD,
+    MDOWNPOUR,
+    DiLoCo,
+    LocalSGD,
+    RoundRobin,
+    critical_value,
+    delay,
+    roots,
+    spectral_radius,
+    stability_map,
+)
+from easgd_theory.algorithm import numeric_values
+from easgd_theory.maps import composed, numeric_field
+
+RANGES = {"eta": (0.0, 3.0), "alpha": (-0.2, 1.2), "delta": (-0.2, 1.1), "rho": (0.0, 3.0), "nu": (0.0, 2.5)}
+RANGES["mu"] = RANGES["delta"]
+
+
+def pencil_and_dense(rule, p, tau=1, h=1.0):
+    """Coefficients of the pencil and the dense radius at each point of 1-D parameters."""
+    values, h = numeric_values(rule, h)
+    *arrays, h = np.broadcast_arrays(*values.values(), np.atleast_1d(h))
+    field = numeric_field(rule, dict(zip(values, arrays, strict=True)), h)
+    blocks = delay.visit_blocks(type(rule), tau, p, field)
+    coefficients = delay.pencil_coefficients(np.broadcast_to(blocks, (h.size, *blocks.shape[-2:])), len(rule.worker))
+    dense = np.abs(np.linalg.eigvals(composed(type(rule), RoundRobin(p, tau), field))).max(axis=-1)
+    return coefficients, dense
+
+
+def random_rule(algorithm, size, seed):
+    rng = np.random.default_rng(seed)
+    scale = np.where(rng.random(size) < 0.5, 1.0, 10 ** rng.uniform(-3, 0, size))
+    rule = algorithm(**{name: rng.uniform(*RANGES[name], size) * scale for name in algorithm.parameters()})
+    return rule, rng.uniform(-0.3, 1.0, size)
+
+
+@pytest.mark.parametrize("p", [2, 3, 8, 21])
+@pytest.mark.parametrize("tau", [1, 3])
+@pytest.mark.parametrize("algorithm", [EASGD, EAMSGD, ADMM, DOWNPOUR, MDOWNPOUR, LocalSGD, DiLoCo])
+def test_what_is_certified_is_the_dense_radius(algorithm, p, tau):
+    if tau > 1 and "tau" in algorithm.requires_one:
+        return
+    rule, h = random_rule(algorithm, 60, seed=p + 100 * tau)
+    coefficients, dense = pencil_and_dense(rule, p, tau, h)
+    logarithm, _, certified = delay.dominant_roots(coefficients, p)
+    assert certified.mean() > 0.95
+    error = np.abs(np.exp(logarithm[certified]) - dense[certified])
+    assert np.all(error <= 1e-8 * np.maximum(1.0, dense[certified]))
+
+
+@pytest.mark.parametrize("algorithm", [EASGD, EAMSGD, ADMM, MDOWNPOUR])
+def test_compiled_and_plain_code_agree(algorithm):
+    rule, h = random_rule(algorithm, 4, seed=7)
+    coefficients, _ = pencil_and_dense(rule, 5, h=h)
+    compiled = delay.dominant_roots(coefficients, 5)
+    for i, one in enumerate(coefficients):
+        plain = delay.dominant_roots(one[None], 5)
+        assert plain[0][0] == pytest.approx(compiled[0][i], rel=1e-12, abs=1e-14)
+        assert plain[2][0] == compiled[2][i]
+
+
+@pytest.mark.parametrize("rule", [ADMM(0.001, 2.5), EASGD(0.5, 0.3), EAMSGD(0.5, 0.3, 0.9), DOWNPOUR(0.3)])
+def test_the_certificate_counts_the_roots_outside_any_circle(rule):
+    p = 6
+    (F,), _ = pencil_and_dense(rule, p)
+    n, r = F.shape[1] - 1, F.shape[2] - 1
+    g = np.empty((F.shape[0], n + r + 1))
+    roots.slow_polynomial(F, p, g)
+    room = np.empty(g.shape, dtype=complex), np.empty(F.shape[0] - 1, dtype=complex)
+    field = numeric_field(rule, *numeric_values(rule, 1.0))
+    moduli = np.abs(np.linalg.eigvals(composed(type(rule), RoundRobin(p), field)))
+    levels = np.unique(np.round(np.log(moduli[moduli > 1e-3]), 9))
+    for sigma in (levels[1:] + levels[:-1]) / 2:
+        outside, _ = roots.roots_outside(F, g, p, sigma, np.empty(0, dtype=complex), 0, *room)
+        assert outside == np.count_nonzero(moduli > np.exp(sigma))
+
+
+@pytest.mark.parametrize("p", [2, 3, 10, 100, 10**3, 10**6])
+def test_downpour_s_limit_at_any_number_of_workers(p):
+    limit = 2 * np.sin(np.pi / (2 * (2 * p - 1)))  # Levin and May (1976)
+    assert critical_value("eta", DOWNPOUR(), RoundRobin(p)) == pytest.approx(limit, rel=1e-9)
+
+
+def test_admm_tends_to_its_limit_for_infinitely_many_workers():
+    radius = [spectral_radius(ADMM(0.001, 2.5), RoundRobin(p)) for p in (10**3, 10**4, 10**6)]
+    assert radius[2] == pytest.approx(1.0022427, abs=1e-7)  # Newton's method on the limit equation
+    assert (radius[0] - radius[2]) / (radius[1] - radius[2]) == pytest.approx(10.1, rel=0.02)  # an error in 1/p
+
+
+def test_easgd_tends_to_the_disk_of_the_elastic_lemma():
+    eta, alpha = 1.4, 0.5  # theorem 2, 8: max(|1 - e|, |1 - e - 2 alpha / (2 - alpha)|)
+    limit = abs(1 - eta - 2 * alpha / (2 - alpha))
+    assert spectral_radius(EASGD(eta, alpha), RoundRobin(10**6 + 1)) == pytest.approx(limit, abs=1e-8)  # O(1/p)
+
+
+def test_a_flat_direction_is_exactly_one_at_a_million_workers():
+    p = RoundRobin(10**6)
+    assert spectral_radius(EASGD(0.1, 0.3), p, h=0.0) == pytest.approx(1.0, abs=1e-14)
+    small = spectral_radius(EASGD(0.1, 0.3), p, h=1e-9)  # z^p = 1 - e to first order in e
+    assert np.log(small) == pytest.approx(-1e-10, rel=1e-5)
+
+
+def test_a_map_of_many_workers_is_certified():
+    grid = stability_map(ADMM(eta=np.linspace(1e-4, 0.01, 12), rho=np.linspace(0.1, 10, 12)), RoundRobin(5000))
+    assert grid.certified.all()
+    assert 0 < grid.stable.mean() < 1
