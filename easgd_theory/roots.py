@@ -417,14 +417,18 @@ def add_known(F, p, guess, known, count):
 
 
 def leading_zeros(g, zeros):
-    """The zeros in zeta of the leading coefficient, by Durand and Kerner's iteration; returns how many there are."""
+    """The zeros in zeta of the leading coefficient, beyond two by Durand and Kerner's iteration; returns their number."""
     m, J = g.shape[0] - 1, g.shape[1] - 1
     while J > 0 and g[m, J] == 0.0:
         J -= 1
+    if 1 <= J <= 2:
+        column = np.empty((J + 1, 1), dtype=np.complex128)
+        column[:, 0] = g[m, : J + 1]
+        branches(column, zeros)
+        return J
     for i in range(J):
         zeros[i] = complex(0.4, 0.9) ** i
-    for _ in range(60 if J > 1 else 1):
-        moved = 0.0
+    for _ in range(60):
         for i in range(J):
             value, others = complex(g[m, J]), complex(g[m, J])
             for j in range(J - 1, -1, -1):
@@ -434,9 +438,6 @@ def leading_zeros(g, zeros):
                     others *= zeros[i] - zeros[q]
             if others != 0.0:
                 zeros[i] -= value / others
-                moved = max(moved, abs(value / others))
-        if moved < 1e-12:
-            break
     return J
 
 
@@ -464,7 +465,8 @@ def dominant_root(F, p, known):
     for _ in range(3):
         q = int(np.argmax(level))
         s = complex(level[q // m, q % m], mode[q // m, q % m])
-        count = add_known(F, p, s, known, count)
+        if count == 0 or s.real > known[0].real - 0.05:
+            count = add_known(F, p, s, known, count)
         for q in range(samples):
             for j in range(m):
                 if abs(mode[q, j] - s.imag) < 0.5:
@@ -474,7 +476,9 @@ def dominant_root(F, p, known):
     for q in range(leading_zeros(g, zeros)):
         z = 1.0 + zeros[q]
         if zeros[q].imag >= 0.0 and z != 0.0:
-            count = add_known(F, p, complex(p * log_modulus(zeros[q]), p * phase(z)), known, count)
+            s = complex(p * log_modulus(zeros[q]), p * phase(z))
+            if count == 0 or s.real > known[0].real - 0.5:
+                count = add_known(F, p, s, known, count)
     if count == 0:
         return np.nan, False
     for _ in range(30):

@@ -1,0 +1,66 @@
+"""Search at random for a certified spectral radius that is wrong: `python benchmarks/search.py [POINTS] [SEED]`.
+
+Algorithms, p <= 40, tau <= 8, parameters in and beyond the stable range, h of either sign, half of each spread over
+decades. The certified radius of the delay pencil is held against the dense eigenvalues of the composed round; prints
+how many points were not certified, the largest error, and every wrong point.
+"""
+
+import sys
+from collections import Counter
+
+import numpy as np
+
+from easgd_theory import ADMM, DOWNPOUR, EAMSGD, EASGD, MDOWNPOUR, DiLoCo, LocalSGD, RoundRobin, delay
+from easgd_theory.algorithm import numeric_values
+from easgd_theory.maps import composed, numeric_field
+
+RANGES = {"eta": (0.0, 3.0), "alpha": (-0.2, 2.2), "delta": (-0.2, 1.1), "rho": (0.0, 3.0), "nu": (0.0, 2.5)}
+RANGES["mu"] = RANGES["delta"]
+BATCH = 200
+
+
+def spread(rng, low, high):
+    """Uniform, and half of the points scaled down over three decades."""
+    return rng.uniform(low, high, BATCH) * np.where(rng.random(BATCH) < 0.5, 1.0, 10 ** rng.uniform(-3, 0, BATCH))
+
+
+def batch(rng, algorithm, p, tau):
+    """(errors relative to max(1, radius), certified) at BATCH random points."""
+    values = {name: spread(rng, *RANGES[name]) for name in algorithm.parameters()}
+    rule = algorithm(**values)
+    h = spread(rng, -0.3, 1.0)
+    field = numeric_field(rule, *numeric_values(rule, h))
+    coefficients = delay.pencil_coefficients(delay.visit_blocks(algorithm, tau, p, field), len(algorithm.worker))
+    logarithm, _, certified = delay.dominant_roots(coefficients, p)
+    dense = np.abs(np.linalg.eigvals(composed(algorithm, RoundRobin(p, tau), field))).max(axis=-1)
+    error = np.abs(np.exp(logarithm) - dense) / np.maximum(1.0, dense)
+    for i in np.flatnonzero(certified & (error > 1e-8)):
+        point = {name: float(value[i]) for name, value in values.items()}
+        print(
+            f"wrong: {algorithm.__name__}({point}), p={p}, tau={tau}, h={h[i]}: {np.exp(logarithm[i])} not {dense[i]}"
+        )
+    return error, certified
+
+
+def main(points=100_000, seed=0):
+    """Run the search; returns how many certified values were wrong."""
+    rng = np.random.default_rng(seed)
+    total, uncertified, wrong, worst = Counter(), Counter(), Counter(), 0.0
+    while total.total() < points:
+        algorithm = [EASGD, EAMSGD, ADMM, DOWNPOUR, MDOWNPOUR, LocalSGD, DiLoCo][rng.integers(7)]
+        p = int(rng.integers(2, 41))
+        tau = 1 if "tau" in algorithm.requires_one else int(rng.integers(1, 9))
+        error, certified = batch(rng, algorithm, p, tau)
+        name = algorithm.__name__
+        total[name] += BATCH
+        uncertified[name] += np.count_nonzero(~certified)
+        wrong[name] += np.count_nonzero(certified & (error > 1e-8))
+        worst = max(worst, error[certified].max())
+    for name in total:
+        print(f"{name:10} {total[name]:8} points {uncertified[name]:6} not certified {wrong[name]:4} wrong")
+    print(f"largest certified error, relative to max(1, radius): {worst:.1e}")
+    return wrong.total()
+
+
+if __name__ == "__main__":
+    sys.exit(bool(main(*map(int, sys.argv[1:]))))
