@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from hashlib import sha256
+from inspect import getsource
 from itertools import product
 from types import FunctionType
 from typing import Any
 
 import numpy as np
 
-from easgd_theory import roots
+from easgd_theory import certificate, pencil, roots
 from easgd_theory.algorithm import Algorithm
 from easgd_theory.linear import as_form, stack
 from easgd_theory.maps import Field
@@ -105,17 +107,23 @@ def dominant_roots(coefficients: np.ndarray, p: int) -> tuple[np.ndarray, np.nda
 
 @cache
 def compiled() -> dict[str, Any]:
-    """The functions of `roots`, compiled by numba, as a namespace of their own.
+    """The functions of `pencil`, `certificate` and `roots`, compiled by numba, as a namespace of their own.
 
-    They all stand in one file, because numba keeps machine code as long as the *caller's* file does not change.
+    Numba keeps machine code as long as the *caller's* file does not change, whatever becomes of what it calls. So the
+    name under which it is kept bears a hash of all the sources.
     """
     import numba
 
-    namespace = dict(vars(roots)) | {"prange": numba.prange}
-    for function in vars(roots).values():
-        if isinstance(function, FunctionType) and function.__module__ == roots.__name__:
-            plain = FunctionType(function.__code__, namespace, function.__name__, function.__defaults__)
-            plain.__module__ = function.__module__
+    modules = (pencil, certificate, roots)
+    digest = sha256("".join(map(getsource, modules)).encode()).hexdigest()[:16]
+    namespace: dict[str, Any] = {}
+    for module in modules:
+        namespace |= vars(module)
+    namespace["prange"] = numba.prange
+    for function in list(namespace.values()):
+        if isinstance(function, FunctionType) and function.__module__ in {module.__name__ for module in modules}:
+            plain = FunctionType(function.__code__, namespace, function.__name__)
+            plain.__module__, plain.__qualname__ = function.__module__, f"{function.__name__}_{digest}"
             parallel = function.__name__ == "radii"
             namespace[function.__name__] = numba.njit(cache=True, error_model="numpy", parallel=parallel)(plain)
     return namespace

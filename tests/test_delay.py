@@ -12,9 +12,10 @@ from easgd_theory import (
     DiLoCo,
     LocalSGD,
     RoundRobin,
+    certificate,
     critical_value,
     delay,
-    roots,
+    pencil,
     spectral_radius,
     stability_map,
 )
@@ -74,13 +75,13 @@ def test_the_certificate_counts_the_roots_outside_any_circle(rule):
     (F,), _ = pencil_and_dense(rule, p)
     n, r = F.shape[1] - 1, F.shape[2] - 1
     g = np.empty((F.shape[0], n + r + 1))
-    roots.slow_polynomial(F, p, g)
+    pencil.slow_polynomial(F, p, g)
     room = np.empty(g.shape, dtype=complex), np.empty(F.shape[0] - 1, dtype=complex)
     field = numeric_field(rule, *numeric_values(rule, 1.0))
     moduli = np.abs(np.linalg.eigvals(composed(type(rule), RoundRobin(p), field)))
     levels = np.unique(np.round(np.log(moduli[moduli > 1e-3]), 9))
     for sigma in (levels[1:] + levels[:-1]) / 2:
-        outside, _ = roots.roots_outside(F, g, p, sigma, np.empty(0, dtype=complex), 0, *room)
+        outside, _ = certificate.roots_outside(F, g, p, sigma, np.empty(0, dtype=complex), 0, *room)
         assert outside == np.count_nonzero(moduli > np.exp(sigma))
 
 

@@ -1,0 +1,156 @@
+r"""The delay pencil at a point: its value, its branches, Newton's method on it.
+
+Plain scalar arithmetic, as in `easgd_theory.certificate` and `easgd_theory.roots`: `easgd_theory.delay` compiles it where
+speed counts, and it runs as it stands where not. The pencil is :math:`f(s) = \sum F_{ijk} v^i \zeta^j \bar S^k` at
+:math:`v = w - 1`, :math:`\zeta = z - 1`, :math:`w = e^s`, :math:`z = e^{s/p}`, where :math:`\bar S` is the mean of
+:math:`z, \dots, z^{p-1}`. The eigenvalues of a round are the :math:`w`, so that Re s is the logarithm of a modulus.
+Written in v and zeta, small s keep their relative accuracy.
+
+For a fixed z the equation is a polynomial :math:`g(w, z)` of small degree in w, whose roots :math:`\omega_j(z)`, the
+branches, vary slowly with z.
+"""
+
+from cmath import exp, sqrt
+from math import cos, expm1, log1p, pi, sin
+
+import numpy as np
+
+
+def cexpm1(s):
+    """e^s - 1 for complex s, accurate near 0."""
+    half = sin(0.5 * s.imag)
+    growth = expm1(s.real)
+    return complex(growth - 2.0 * (growth + 1.0) * half * half, 2.0 * (growth + 1.0) * half * cos(0.5 * s.imag))
+
+
+def reciprocal(z):
+    """1 / z; compiled, a plain division guards against overflow at five times the cost."""
+    scale = 1.0 / (z.real * z.real + z.imag * z.imag)
+    return complex(z.real * scale, -z.imag * scale)
+
+
+def pencil(F, p, s):
+    """The value of f and its derivative in s, both divided by w^m where Re s > 0, so that neither overflows."""
+    m, n, r = F.shape[0] - 1, F.shape[1] - 1, F.shape[2] - 1
+    zeta = cexpm1(s / p)
+    dzeta = (1.0 + zeta) / p
+    if s.real > 0.0:  # powers of x = v / w and y = 1 / w in place of v and 1
+        if s.real > 1.0:
+            y = exp(-s)
+            x = 1.0 - y
+        else:
+            x = -cexpm1(-s)
+            y = 1.0 - x
+        dx, dy = y, -y
+    else:
+        x = cexpm1(s)
+        y = 1.0 + 0.0j
+        dx, dy = 1.0 + x, 0.0j
+    S, dS = 0.0j, 0.0j
+    if r > 0:
+        if abs(s.real) + abs(s.imag) < 1e-4:
+            second = (2.0 * p - 1.0) / (6.0 * p)
+            S = 1.0 + s * (0.5 + 0.5 * second * s)
+            dS = 0.5 + second * s
+            if s.real > 0.0:
+                dS = (dS - S) * y
+                S = S * y
+        else:
+            inverse = reciprocal(zeta) / (p - 1.0)
+            S = (x - y * zeta) * inverse
+            dS = (dx - dy * zeta - (y + S * (p - 1.0)) * dzeta) * inverse
+    f, df = 0.0j, 0.0j
+    for i in range(m, -1, -1):  # f = sum_i x^i sum_k S^k y^(m-i-k) c_ik(zeta), by Horner's rule in x, S and zeta
+        inner, dinner = 0.0j, 0.0j
+        for k in range(min(r, m - i), -1, -1):
+            c, dc = complex(F[i, n, k]), 0.0j
+            for j in range(n - 1, -1, -1):
+                dc = dc * zeta + c
+                c = c * zeta + F[i, j, k]
+            dc = dc * dzeta
+            for _ in range(m - i - k):
+                dc = dc * y + c * dy
+                c = c * y
+            dinner = dinner * S + inner * dS + dc
+            inner = inner * S + c
+        df = df * x + f * dx + dinner
+        f = f * x + inner
+    return f, df
+
+
+def polish(F, p, s):
+    """Newton's method on f from s; nan where it does not settle."""
+    before = np.inf
+    for _ in range(40):
+        f, df = pencil(F, p, s)
+        if f == 0.0 or df == 0.0:
+            break
+        step = f * reciprocal(df)
+        size = abs(step)
+        s = s - (step if size <= 1.0 else step / size)
+        if size <= 4e-16 * abs(s) or (size < 1e-8 and size >= 0.25 * before):  # no more digits to gain
+            return s
+        before = size
+    return s if f == 0.0 else complex(np.nan, np.nan)
+
+
+def slow_polynomial(F, p, g):
+    """Coefficients g[i, j] of v^i zeta^j: f with its reading of past visits written out, times zeta^r."""
+    m, n, r = F.shape[0] - 1, F.shape[1] - 1, F.shape[2] - 1
+    g[:, :] = 0.0
+    for k in range(r + 1):
+        # zeta^(r-k) ((v - zeta) / (p-1))^k F_k
+        binomial = 1.0
+        for a in range(k + 1):  # v^a (-zeta)^(k-a)
+            scale = binomial * (-1.0) ** (k - a) / (p - 1.0) ** k if k > 0 else 1.0
+            for i in range(m - a + 1):
+                for j in range(n + 1):
+                    g[i + a, j + r - a] += scale * F[i, j, k]
+            binomial = binomial * (k - a) / (a + 1)
+
+
+def taylor(g, zeta, t):
+    """Taylor coefficients t[i, b] of every coefficient polynomial around zeta."""
+    m, J = g.shape[0] - 1, g.shape[1] - 1
+    for i in range(m + 1):
+        for b in range(J + 1):
+            t[i, b] = g[i, b]
+        for b in range(J):
+            for j in range(J - 1, b - 1, -1):
+                t[i, j] += zeta * t[i, j + 1]
+
+
+def branches(t, v):
+    """The roots v of t[m, 0] v^m + ... + t[0, 0], m = 1 or 2; False if the leading coefficient is 0."""
+    lead = t[-1, 0]
+    if lead == 0.0:
+        return False
+    if t.shape[0] == 2:
+        v[0] = -t[0, 0] * reciprocal(lead)
+        return True
+    inverse = reciprocal(lead)
+    b, c = 0.5 * t[1, 0] * inverse, t[0, 0] * inverse
+    root = sqrt(b * b - c)
+    if (b.real * root.real + b.imag * root.imag) < 0.0:
+        root = -root
+    v[0] = -b - root
+    v[1] = c * reciprocal(v[0]) if v[0] != 0.0 else 0.0j
+    return True
+
+
+def leading(g, zeta):
+    """The leading coefficient at a real zeta, as a complex number."""
+    value = 0.0
+    for j in range(g.shape[1] - 1, -1, -1):
+        value = value * zeta + g[-1, j]
+    return complex(value)
+
+
+def log_modulus(v):
+    """Logarithm of |1 + v|, accurate near v = 0."""
+    return 0.5 * log1p(max(2.0 * v.real + v.real * v.real + v.imag * v.imag, -1.0 + 1e-16))
+
+
+def wrapped(x):
+    """An angle modulo 2 pi, in [-pi, pi]."""
+    return x - 2.0 * pi * np.floor(x / (2.0 * pi) + 0.5)
