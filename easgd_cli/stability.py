@@ -14,8 +14,8 @@ from easgd_theory.regions import stable_intervals
 from easgd_theory.schedules import Schedule, Synchronous
 from easgd_theory.spectrum import is_stable, spectral_radius
 
-LARGEST_STATE = 40
-"""Up to this many variables the edges take a fraction of a second; they grow with the fourth power of p."""
+LARGEST_STATE = 26
+"""Up to this many variables of the workers the edges come at once; beyond, the first time compiles kernels."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def _show(answer: Answer) -> None:
         click.echo(f"closed form: {answer.no_condition}")
     click.echo()
     if answer.edges is None:
-        click.echo(f"edges not computed: {answer.schedule.p} workers take long; ask for them with --edges")
+        click.echo("edges: not computed, ask for them with --edges")
         return
     header = ["parameter", "value", "stable for (the others held)", "nearest edge"]
     rows = [

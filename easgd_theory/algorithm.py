@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -73,6 +73,10 @@ class Algorithm:
                 f"{cls.__name__} must define exactly one of push_before and push_after, or have no center; "
                 f"it defines {' and '.join(pushes) or 'neither'}"
             )
+        if cls.gather not in ("active", "all"):
+            raise TypeError(f"{cls.__name__}.gather must be 'active' or 'all', got {cls.gather!r}")
+        if not set(cls.requires_one) <= {"p", "tau"}:
+            raise TypeError(f"{cls.__name__}.requires_one may name p and tau, got {', '.join(cls.requires_one)}")
         cls.pushes_first = pushes == ["push_before"]
         cls.Worker = namedtuple("Worker", cls.worker)  # type: ignore[misc]
         cls.Center = namedtuple("Center", cls.center)  # type: ignore[misc]
@@ -80,16 +84,22 @@ class Algorithm:
     @classmethod
     def parameters(cls) -> tuple[str, ...]:
         """Names of the numeric parameters, in order."""
+        for field in fields(cls):  # type: ignore[arg-type]
+            if not (field.default is None or isinstance(field.default, bool)):
+                raise TypeError(
+                    f"{cls.__name__}.{field.name} must be declared with the default None (a parameter) or a bool "
+                    f"(an option), got {'no default' if field.default is MISSING else field.default!r}"
+                )
         return tuple(field.name for field in fields(cls) if field.default is None)  # type: ignore[arg-type]
 
     @classmethod
     def options(cls) -> tuple[str, ...]:
         """Names of the yes-or-no options, in order."""
-        return tuple(field.name for field in fields(cls) if field.default is not None)  # type: ignore[arg-type]
+        return tuple(field.name for field in fields(cls) if isinstance(field.default, bool))  # type: ignore[arg-type]
 
     def pack(self, values: Mapping[str, Any]) -> Any:
         """The parameters as the named tuple `k` that the definition's functions receive."""
-        options = {name: int(getattr(self, name)) for name in self.options()}
+        options = {name: int(as_bool(name, getattr(self, name))) for name in self.options()}
         return _parameter_tuple(self.parameters() + self.options())(**values, **options)
 
     @classmethod
@@ -104,6 +114,13 @@ class Algorithm:
 @cache
 def _parameter_tuple(names: tuple[str, ...]) -> Any:
     return namedtuple("Parameters", names)
+
+
+def as_bool(name: str, value: Any) -> bool:
+    """`value` if it is True or False, or one sentence saying that it must be."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
 
 
 def as_instance(algorithm: Algorithm | type[Algorithm]) -> Algorithm:
@@ -128,6 +145,8 @@ def as_real(name: str, value: Any) -> np.ndarray:
     ):  # sympy numbers and fractions are numbers; symbols are not
         try:
             array = array.astype(float)
+        except OverflowError:
+            raise ValueError(f"{name} must be finite, got a number beyond the range of floats") from None
         except (TypeError, ValueError):
             raise TypeError(
                 f"{name} must be a real number or an array of them, got {value!r}; symbols go to iteration_map"

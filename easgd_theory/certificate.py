@@ -1,9 +1,9 @@
 r"""How many roots of a delay pencil lie outside a circle, with proof: docs/theory.md, section 8.
 
 The half circle :math:`|z| = e^{\sigma/p}` is cut into cells; in each, Rouché's theorem encloses every branch, which is
-found smaller than w in modulus, or apart from it in phase, or passed by it. Then the argument principle counts the roots
-outside. Where f reads past visits (:math:`\bar S`) the branches are singular at z = 1, and f itself is enclosed for
-:math:`|\mathrm{Im}\, s| \le \pi`.
+found smaller than w in modulus, or apart from it in phase, or passed by it. Then the argument principle counts the
+roots outside. Where f reads past visits (:math:`\bar S`) the branches are singular at z = 1, and f itself is enclosed
+for :math:`|\mathrm{Im}\, s| \le \pi`.
 """
 
 from cmath import exp, phase, sqrt
@@ -14,6 +14,7 @@ import numpy as np
 from easgd_theory.pencil import branches, cexpm1, leading, log_modulus, pencil, reciprocal, taylor, wrapped
 
 MAX_CELLS = 4000
+ROUNDING = 4e-15  # of a sum of a few terms, with a margin
 
 # What a cell may turn out to be.
 CLEAR, SPLIT, OUTSIDE = 0, 1, 2
@@ -39,15 +40,22 @@ def inspect_cell(g, p, sigma, theta, half, t, v):
     taylor(g, zeta, t)
     lead = t[m, 0]
     reach = abs(1.0 + zeta) * half
-    if not abs(lead) > drift(t, m, reach) or not branches(t, v):
+    noise, power = 0.0, ROUNDING
+    for b in range(J + 1):
+        largest = 0.0
+        for i in range(m + 1):
+            largest = max(largest, abs(g[i, b]))
+        noise += largest * power
+        power *= abs(zeta)
+    if not abs(lead) > drift(t, m, reach) + 4.0 * noise or not branches(t, v):
         return SPLIT, 0.0j, lead, 0
     # All inside at once: on |w| = e^sigma the polynomial is larger than its drift over the cell.
     circle = expm1(sigma) + 1.0
-    product, total = abs(lead), 0.0
+    product, total = abs(lead), noise
     for j in range(m):
         product *= max(circle - abs(1.0 + v[j]), 0.0)
     for i in range(m, -1, -1):
-        total = total * (1.0 + circle) + drift(t, i, reach)
+        total = total * (2.0 + circle) + drift(t, i, reach)
     if product > total:
         return CLEAR, 0.0j, lead, 0
     # Each branch by itself: w = omega + slope dz + u, where |u| <= rest by Rouche's theorem.
@@ -64,7 +72,7 @@ def inspect_cell(g, p, sigma, theta, half, t, v):
             return SPLIT, 0.0j, lead, 0
         slope = -gz * reciprocal(gw)
         bend = abs(slope) * reach
-        residue, linear, square = 0.0, 0.0, 0.0
+        residue, linear, square = noise * (1.0 + abs(v[j])) ** m, 0.0, 0.0
         power = 1.0
         for b in range(J + 1):
             ga = t[1, b]
@@ -87,6 +95,8 @@ def inspect_cell(g, p, sigma, theta, half, t, v):
             return SPLIT, 0.0j, lead, 0
         rest = 2.0 * residue / gap
         spread += bend + rest
+        if abs(w) + bend + rest < circle:
+            continue
         X = (bend + rest) / abs(w)
         if X >= 0.5:
             return SPLIT, 0.0j, lead, 0
@@ -98,18 +108,19 @@ def inspect_cell(g, p, sigma, theta, half, t, v):
             continue
         distance = wrapped(p * theta - phase(w))
         rate = p - kappa.real
-        sweep = abs(rate) * half + error
+        blur = error + ROUNDING * (p * (abs(theta) + half) + 2.0)  # of the phase: p theta is rounded
+        sweep = abs(rate) * half + blur
         if sweep >= pi or rate == 0.0:
             return SPLIT, 0.0j, lead, 0
         if abs(distance) > sweep:
             continue
         meeting = -distance / rate
-        shift = error / abs(rate)
-        blur = error + tilt * shift
+        shift = blur / abs(rate)
+        doubt = error + tilt * shift
         level = excess - kappa.imag * meeting
-        if level + blur < 0.0:
+        if level + doubt < 0.0:
             continue
-        if level - blur <= 0.0 or abs(meeting) + shift >= half:
+        if level - doubt <= 0.0 or abs(meeting) + shift >= half:
             return SPLIT, 0.0j, lead, 0
         if rate > 0.0:
             guess = complex(sigma + level, p * (theta + meeting))
@@ -154,13 +165,15 @@ def turn_near_start(F, p, sigma, known, count):
 
     On a cell f is linear up to bound * half^2; around a known root it is slope * (s - root), times a factor near 1.
     """
-    bound = 0.5 * second_derivative_bound(F, p, sigma)
+    bound, noise = 0.5 * second_derivative_bound(F, p, sigma), 0.25 * ROUNDING * np.abs(F).sum()
     reach = np.zeros(count)  # how far up and down the line that factor is within 0.4 of 1
     for q in range(count):
         gap = sigma - known[q].real
         if 0.0 < gap < 0.1 and known[q].imag < pi + 1.0:
             _, slope = pencil(F, p, known[q])
             radius = 0.4 * abs(slope) / bound
+            if noise > 0.1 * abs(slope) * gap:
+                continue
             reach[q] = 0.99 * sqrt(complex(max(radius * radius - gap * gap, 0.0))).real
     turn, low, cells = 0.0, 0.0, 0
     width = pi
@@ -189,7 +202,7 @@ def turn_near_start(F, p, sigma, known, count):
         nearest = 0.0  # the least |f + i df x| for x in [-half, half]
         if df != 0.0:
             nearest = min(max((f * reciprocal(df)).imag * -1.0, -half), half)
-        if abs(f + complex(-df.imag, df.real) * nearest) > bound * half * half:
+        if abs(f + complex(-df.imag, df.real) * nearest) > bound * half * half + noise:
             high = low + 2.0 * half
             f_high, _ = pencil(F, p, complex(sigma, high))
             turn += wrapped(phase(f) - phase(f_low)) + wrapped(phase(f_high) - phase(f))

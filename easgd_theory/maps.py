@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Rational
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -178,6 +179,8 @@ class IterationMap:
 
             if not isinstance(z, sympy.Symbol):
                 raise TypeError(f"z must be a sympy Symbol for a symbolic map, got {z!r}")
+            if z in self.matrix.free_symbols:
+                raise ValueError(f"z must differ from the map's own symbols, got {z!r}")
             content, irreducible = factors(self.matrix, z)
             return sympy.Mul(content, *(sympy.collect(factor, z) for factor in irreducible))
         if self.matrix.ndim != 2:
@@ -229,7 +232,7 @@ def _expression(name: str, value: Any) -> sympy.Expr:
     if _is_symbolic(value):
         return value
     number = float(as_real(name, value))
-    return sympy.sympify(value) if isinstance(value, int | sympy.Basic) else sympy.Rational(repr(number))
+    return sympy.sympify(value) if isinstance(value, Rational | sympy.Basic) else sympy.Rational(repr(number))
 
 
 def iteration_map(algorithm: Algorithm | type[Algorithm], schedule: Schedule, h: Any = None) -> IterationMap:

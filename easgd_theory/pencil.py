@@ -1,10 +1,10 @@
 r"""The delay pencil at a point: its value, its branches, Newton's method on it.
 
-Plain scalar arithmetic, as in `easgd_theory.certificate` and `easgd_theory.roots`: `easgd_theory.delay` compiles it where
-speed counts, and it runs as it stands where not. The pencil is :math:`f(s) = \sum F_{ijk} v^i \zeta^j \bar S^k` at
-:math:`v = w - 1`, :math:`\zeta = z - 1`, :math:`w = e^s`, :math:`z = e^{s/p}`, where :math:`\bar S` is the mean of
-:math:`z, \dots, z^{p-1}`. The eigenvalues of a round are the :math:`w`, so that Re s is the logarithm of a modulus.
-Written in v and zeta, small s keep their relative accuracy.
+Plain scalar arithmetic, as in `easgd_theory.certificate` and `easgd_theory.roots`: `easgd_theory.delay` compiles it
+where speed counts, and it runs as it stands where not. The pencil is
+:math:`f(s) = \sum F_{ijk} v^i \zeta^j \bar S^k` at :math:`v = w - 1`, :math:`\zeta = z - 1`, :math:`w = e^s`,
+:math:`z = e^{s/p}`, where :math:`\bar S` is the mean of :math:`z, \dots, z^{p-1}`. The eigenvalues of a round are the
+:math:`w`, so that Re s is the logarithm of a modulus. Written in v and zeta, small s keep their relative accuracy.
 
 For a fixed z the equation is a polynomial :math:`g(w, z)` of small degree in w, whose roots :math:`\omega_j(z)`, the
 branches, vary slowly with z.

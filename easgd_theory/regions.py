@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -180,6 +181,13 @@ def _log_growth(name: str, rule: Algorithm, schedule: Schedule, h: Any, over_spe
             varied = replace(rule, **{name: values})  # type: ignore[type-var]
             radius, certified, _ = round_growth(varied, schedule, h, over_spectrum, ask_sign=True)
         # What is not certified is a lower bound: enough to call it unstable, never to call it stable.
+        undecided = np.count_nonzero(~certified & ~(radius > 1 + TOLERANCE))
+        if undecided:
+            warnings.warn(
+                f"{undecided} of {certified.size} values of {name} could not be certified, and count as unstable",
+                RuntimeWarning,
+                stacklevel=4,
+            )
         radius = np.where(certified, radius, np.fmax(radius, 1 + TOLERANCE))
         if over_spectrum and name != "h":
             radius = radius.max(axis=-1)

@@ -9,11 +9,12 @@ from math import log, pi
 
 import numpy as np
 
-from easgd_theory.certificate import roots_outside
+from easgd_theory.certificate import ROUNDING, roots_outside
 from easgd_theory.pencil import branches, cexpm1, log_modulus, pencil, polish, slow_polynomial, taylor, wrapped
 
 prange = range  # numba's, where this is compiled
 LARGEST = 700.0  # logarithm of the largest modulus that is told from infinity
+SMALLEST = -20.0  # below this a root may be rounding
 
 
 def add_known(F, p, guess, known, count):
@@ -33,7 +34,7 @@ def add_known(F, p, guess, known, count):
 
 
 def leading_zeros(g, zeros):
-    """The zeros in zeta of the leading coefficient, beyond two by Durand and Kerner's iteration; returns their number."""
+    """Find the zeros in zeta of the leading coefficient (Durand and Kerner beyond two); returns their number."""
     m, J = g.shape[0] - 1, g.shape[1] - 1
     while J > 0 and g[m, J] == 0.0:
         J -= 1
@@ -101,7 +102,15 @@ def dominant_root(F, p, known):
         top = known[0].real
         if top > LARGEST:
             return np.inf, True
-        slack = min(max(1e-7 * abs(top), 1e-13), 1e-9)
+        if top < SMALLEST:
+            return top, False
+        # Just above the root, but further than rounding can move it; too far means that it is not known well enough.
+        _, slope = pencil(F, p, known[0])
+        slack = max(min(1e-7 * abs(top), 1e-9), 1e-13)
+        if r > 0:
+            slack = max(slack, 3.0 * ROUNDING * np.abs(F).sum() / max(abs(slope), 1e-300))
+        if slack * min(np.exp(top), 1.0) > 1e-8:
+            return top, False
         outside, guess = roots_outside(F, g, p, top + slack, known, count, t, v)
         if outside == 0:
             return top, True
@@ -112,14 +121,15 @@ def dominant_root(F, p, known):
 
 
 def radii(coefficients, p, result, slope, certified):
-    """`dominant_root` at every point: the logarithm of the radius, |f'| at that root, and the certificate.
+    """`dominant_root` at every point: the logarithm of the radius, the certificate, and a slope.
 
-    The coefficients' largest is about 1, so that rounding moves the root by 5e-16 / |f'|: where that matters to the
-    radius the certificate is withdrawn.
+    The slope is |f'| at that root, or at z = 1 if that is a root and there |f'| is smaller: 0 at a double root.
     """
     for i in prange(len(coefficients)):
         known = np.full(8, np.nan + 0j)
         result[i], certified[i] = dominant_root(coefficients[i], p, known)
         _, derivative = pencil(coefficients[i], p, known[0])
         slope[i] = abs(derivative)
-        certified[i] &= result[i] > LARGEST or 5e-16 * min(np.exp(result[i]), 1.0) <= 1e-9 * slope[i]
+        value, derivative = pencil(coefficients[i], p, 0.0j)
+        if abs(value) <= ROUNDING * np.abs(coefficients[i]).sum():
+            slope[i] = min(slope[i], abs(derivative))

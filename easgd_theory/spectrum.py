@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from easgd_theory.algorithm import Algorithm, as_instance, numeric_values
+from easgd_theory.algorithm import Algorithm, as_instance, as_real, numeric_values
 from easgd_theory.maps import Field, check_schedule, composed, numeric_field, synchronous_blocks
 from easgd_theory.schedules import Schedule, Synchronous
 
@@ -55,7 +55,8 @@ def spectral_radius(
     -------
     float or ndarray
         A float if everything is scalar. inf where a round's map leaves the range of floats or is singular; nan, with a
-        warning, where a value could not be certified (more than 2,000 variables only).
+        warning, where a value could not be certified (more than 2,000 variables only: few values, but all of a rule
+        in which more than two variables of a worker matter).
 
     Raises
     ------
@@ -83,7 +84,7 @@ def spectral_radius(
         radius = np.where(certified, radius, np.nan)
         warnings.warn(
             f"{np.count_nonzero(~certified)} of {certified.size} spectral radii could not be certified and are nan; "
-            "stability_map has the largest eigenvalue found",
+            f"up to {LARGEST_STATE} variables dense eigenvalues would serve",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -150,7 +151,7 @@ def round_growth(
         if np.size(h) == 0:
             raise ValueError("h must hold at least one curvature, got an empty array")
         given = {name: getattr(rule, name) for name in rule.parameters()}
-        spread = {name: np.asarray(value)[..., None] for name, value in given.items() if value is not None}
+        spread = {name: as_real(name, value)[..., None] for name, value in given.items() if value is not None}
         rule = replace(rule, **spread)  # type: ignore[type-var]
     values, curvature = numeric_values(rule, h)
     *parameters, curvature = np.broadcast_arrays(*values.values(), curvature)
@@ -208,9 +209,9 @@ def _pencil_growth(rule: Algorithm, schedule: Schedule, field: Field, ask_bounde
     logarithm, slope, certified[finite] = dominant_roots(coefficients[finite] / scale[finite, None, None, None], p)
     radius[finite] = np.exp(logarithm)
     # A simple root of the pencil is a semisimple eigenvalue; a double one is left undecided, that is, not bounded.
-    simple = slope > 1e-6
+    simple = slope > 1e-4 / p
     bounded[finite] = (radius[finite] < 1 - TOLERANCE) | ((radius[finite] <= 1 + TOLERANCE) & simple)
-    if ask_bounded and schedule.workers() * len(rule.worker) <= LARGEST_STATE // 4:
+    if ask_bounded and p * len(rule.worker) <= LARGEST_STATE // 4:
         for point in np.flatnonzero(~bounded & (np.abs(radius - 1) <= TOLERANCE)):
             bounded[point] = _dense_growth([composed(type(rule), schedule, field.at(np.array([point])))], True).bounded[
                 0

@@ -1,5 +1,7 @@
 """The delay pencil: the same spectra from one visit, certified, at any number of workers."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
@@ -15,6 +17,7 @@ from easgd_theory import (
     certificate,
     critical_value,
     delay,
+    is_stable,
     pencil,
     spectral_radius,
     stability_map,
@@ -114,3 +117,45 @@ def test_a_map_of_many_workers_is_certified():
     grid = stability_map(ADMM(eta=np.linspace(1e-4, 0.01, 12), rho=np.linspace(0.1, 10, 12)), RoundRobin(5000))
     assert grid.certified.all()
     assert 0 < grid.stable.mean() < 1
+
+
+@pytest.mark.parametrize(
+    ("rule", "tau"),
+    [  # meetings on the edge of a cell, where a branch does not depend on z; and roots that are only rounding
+        (EAMSGD(2.43, 1.13, -1.0), 10),
+        (EAMSGD(2.45, 1.13, -1.0), 10),
+        (MDOWNPOUR(-1.0001671, 0.9999603), 1),
+        (MDOWNPOUR(-1.1906110264810055, 0.9999999961571203), 1),
+    ],
+)
+def test_no_false_certificate_at_degenerate_points(rule, tau):
+    coefficients, dense = pencil_and_dense(rule, 2, tau)
+    logarithm, _, certified = delay.dominant_roots(coefficients, 2)
+    assert not certified[0] or np.exp(logarithm[0]) == pytest.approx(dense[0], rel=1e-9)
+
+
+def test_tiny_radii_are_certified_only_if_they_are_known():
+    # the dense value 7.751e-7 was confirmed with 60 digits; two branches are nearly equal, and nearly 0
+    rule = EAMSGD(1.1876403194331182, 0.9705359790777485, 0.0013288623847173156)
+    coefficients, dense = pencil_and_dense(rule, 4, 8, 0.8071768375337496)
+    logarithm, _, certified = delay.dominant_roots(coefficients, 4)
+    assert not certified[0] or abs(np.exp(logarithm[0]) - dense[0]) < 1e-8
+
+
+@pytest.mark.parametrize("p", [8, 100])
+def test_a_jordan_block_on_the_circle_is_seen_in_any_company(p):
+    flat = np.zeros(40)  # x += v with v constant: delta = 1 on a flat direction
+    assert is_stable(EAMSGD(0.1, 0.1, 1.0), RoundRobin(p), h=0.0) is False
+    assert not is_stable(EAMSGD(0.1, 0.1, 1.0), RoundRobin(p), h=flat).any()
+    assert is_stable(EASGD(0.1, 0.1), RoundRobin(p), h=flat).all()
+
+
+def test_a_field_that_is_neither_parameter_nor_option_is_refused():
+    @dataclass(frozen=True, eq=False)
+    class Damped(EASGD):
+        gamma: float = 0.5
+
+    with pytest.raises(TypeError, match="gamma must be declared with the default None"):
+        spectral_radius(Damped(0.1, 0.1), RoundRobin(2))
+    with pytest.raises(TypeError, match="nesterov must be True or False, got 2"):
+        spectral_radius(MDOWNPOUR(0.1, 0.9, nesterov=2), RoundRobin(2))
