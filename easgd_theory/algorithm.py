@@ -73,6 +73,10 @@ class Algorithm:
                 f"{cls.__name__} must define exactly one of push_before and push_after, or have no center; "
                 f"it defines {' and '.join(pushes) or 'neither'}"
             )
+        needed = ("query", "visit", "absorb") if cls.center else ("local_query", "local")
+        missing = [name for name in needed if not hasattr(cls, name)]
+        if missing:
+            raise TypeError(f"{cls.__name__} must define {' and '.join(missing)}")
         if cls.gather not in ("active", "all"):
             raise TypeError(f"{cls.__name__}.gather must be 'active' or 'all', got {cls.gather!r}")
         if not set(cls.requires_one) <= {"p", "tau"}:
@@ -109,6 +113,8 @@ class Algorithm:
             value = getattr(schedule, name)
             if value not in (None, 1):
                 raise ValueError(f"{cls.__name__} is defined for {name}=1 only, got {name}={value}: {reason}")
+        if schedule.tau > 1 and not (hasattr(cls, "local") and hasattr(cls, "local_query")):
+            raise ValueError(f"{cls.__name__} is defined for tau=1 only, got tau={schedule.tau}: it has no local step")
 
 
 @cache

@@ -88,6 +88,8 @@ def run(
     except (NotLinear, TypeError) as error:
         if isinstance(error, TypeError) and LinearForm.__name__ not in str(error):
             raise
+        if "iterable" in str(error):
+            raise TypeError(f"{rule.__name__}'s visit, local and absorb must return tuples") from None
         raise NotLinear(f"{rule.__name__} has no iteration map, it is not linear: {error}") from None
     return _join(workers, center, forms[0])
 

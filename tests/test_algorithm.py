@@ -212,3 +212,18 @@ def test_a_definition_may_say_where_it_is_defined(refused):
 def test_a_record_may_be_changed_by_replace():
     changed = replace(EASGD(0.1, 0.2), alpha=0.3)
     assert (changed.eta, changed.alpha) == (0.1, 0.3)
+
+
+def test_an_incomplete_definition_is_refused_with_a_sentence():
+    with pytest.raises(TypeError, match="Half must define query and visit"):
+        type("Half", (Algorithm,), {"worker": ("x",), "push_after": EASGD.push_after, "absorb": EASGD.absorb})
+    with pytest.raises(TypeError, match="gather must be 'active' or 'all', got 'everyone'"):
+        type("Odd", (EASGD,), {"gather": "everyone"})
+    with pytest.raises(TypeError, match="requires_one may name p and tau, got taus"):
+        type("Odd", (EASGD,), {"requires_one": {"taus": "no"}})
+
+
+def test_a_definition_that_returns_no_tuple_is_refused_with_a_sentence():
+    bare = type("Bare", (EASGD,), {"visit": staticmethod(lambda w, c, k, g: w.x)})
+    with pytest.raises(TypeError, match="must return tuples"):
+        spectral_radius(bare(0.1, 0.1), RoundRobin(2))
