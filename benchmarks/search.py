@@ -35,8 +35,8 @@ def batch(rng, algorithm, p, tau):
     rule = algorithm(**values)
     h = spread(rng, -0.3, 1.0)
     field = numeric_field(rule, *numeric_values(rule, h))
-    coefficients = delay.pencil_coefficients(delay.visit_blocks(algorithm, tau, p, field), len(algorithm.worker))
     with np.errstate(all="ignore"):
+        coefficients = delay.pencil_coefficients(delay.visit_blocks(algorithm, tau, p, field), len(algorithm.worker))
         matrices = composed(algorithm, RoundRobin(p, tau), field)
     told = np.isfinite(matrices).all(axis=(1, 2)) & (np.abs(matrices).max(axis=(1, 2)) < 1e12)  # dense is exact enough
     coefficients, matrices, h = coefficients[told], matrices[told], h[told]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 if TYPE_CHECKING:
-    from easgd_cli.reproduce import Reproduction
+    from easgd_cli.result import Reproduction
 
 
 def render(result: Reproduction) -> str:
