@@ -23,7 +23,9 @@ TOLERANCE = 1e-9
 LARGEST_STATE = 2_000
 """Dense eigenvalues serve up to this many variables."""
 
+_LARGEST_MARGINAL = 500  # up to here a double root on the circle is looked at densely, too
 _CHUNK = 2**22  # floats of one batch of matrices: 32 MiB
+_PENCIL_CHUNK = 2**15  # points whose pencils are held at a time
 _DENSE_WORK = 2e7  # points times variables^3 that dense eigenvalues do in a tenth of a second
 
 
@@ -156,13 +158,18 @@ def round_growth(
     values, curvature = numeric_values(rule, h)
     *parameters, curvature = np.broadcast_arrays(*values.values(), curvature)
     columns = {name: array.ravel() for name, array in zip(values, parameters, strict=True)}
+    variables = _variables(rule, schedule)
+    dense = _is_small(schedule) or (variables <= LARGEST_STATE and curvature.size * variables**3 <= _DENSE_WORK)
+    step = max(1, _CHUNK // variables**2) if dense else _PENCIL_CHUNK
     parts = []
-    step = _chunk_length(rule, schedule)
     for start in range(0, max(curvature.size, 1), step):
         chunk = slice(start, start + step)
         field = numeric_field(rule, {name: array[chunk] for name, array in columns.items()}, curvature.ravel()[chunk])
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            parts.append(_chunk_growth(rule, schedule, field, ask_bounded, ask_sign))
+            if dense:
+                parts.append(_dense_growth(rule, schedule, field, ask_bounded))
+            else:
+                parts.append(_pencil_or_dense_growth(rule, schedule, field, ask_bounded, ask_sign))
     return Growth(*(np.concatenate(columns).reshape(curvature.shape) for columns in zip(*parts, strict=True)))
 
 
@@ -174,28 +181,26 @@ def _variables(rule: Algorithm, schedule: Schedule) -> int:
     return (1 if _is_small(schedule) else schedule.workers()) * len(rule.worker) + len(rule.center)
 
 
-def _chunk_length(rule: Algorithm, schedule: Schedule) -> int:
-    return max(256, _CHUNK // _variables(rule, schedule) ** 2)
-
-
-def _chunk_growth(rule: Algorithm, schedule: Schedule, field: Field, ask_bounded: bool, ask_sign: bool) -> Growth:
-    variables, points = _variables(rule, schedule), field.h.size
-    if _is_small(schedule):
-        p = schedule.workers()
-        return _dense_growth(synchronous_blocks(type(rule), schedule.tau, field, p), ask_bounded)
-    if variables <= LARGEST_STATE and points * variables**3 <= _DENSE_WORK:
-        return _dense_growth([composed(type(rule), schedule, field)], ask_bounded)
-    found = _pencil_growth(rule, schedule, field, ask_bounded)
-    open_points = np.flatnonzero(~found.certified & ~(ask_sign & (found.radius > 1 + TOLERANCE)))
-    if len(open_points) and variables <= LARGEST_STATE:
-        for batch in np.array_split(open_points, max(1, len(open_points) * variables**2 // _CHUNK)):
-            dense = _dense_growth([composed(type(rule), schedule, field.at(batch))], ask_bounded)
-            for known, exact in zip(found, dense, strict=True):
-                known[batch] = exact
+def _pencil_or_dense_growth(
+    rule: Algorithm, schedule: Schedule, field: Field, ask_bounded: bool, ask_sign: bool
+) -> Growth:
+    """The pencil's answer; dense eigenvalues where it leaves one open and they can be had."""
+    found = _pencil_growth(rule, schedule, field)
+    variables = _variables(rule, schedule)
+    ask_dense = np.zeros(found.radius.shape, dtype=bool)
+    if variables <= LARGEST_STATE:
+        ask_dense |= ~found.certified & ~(ask_sign & (found.radius > 1 + TOLERANCE))
+    if ask_bounded and variables <= _LARGEST_MARGINAL:
+        ask_dense |= ~found.bounded & (np.abs(found.radius - 1) <= TOLERANCE)
+    points = np.flatnonzero(ask_dense)
+    step = max(1, _CHUNK // variables**2)
+    for batch in (points[start : start + step] for start in range(0, len(points), step)):
+        for known, exact in zip(found, _dense_growth(rule, schedule, field.at(batch), ask_bounded), strict=True):
+            known[batch] = exact
     return found
 
 
-def _pencil_growth(rule: Algorithm, schedule: Schedule, field: Field, ask_bounded: bool) -> Growth:
+def _pencil_growth(rule: Algorithm, schedule: Schedule, field: Field) -> Growth:
     from easgd_theory.delay import dominant_roots, pencil_coefficients, visit_blocks
 
     p, points = schedule.workers(), field.h.size
@@ -211,15 +216,14 @@ def _pencil_growth(rule: Algorithm, schedule: Schedule, field: Field, ask_bounde
     # A simple root of the pencil is a semisimple eigenvalue; a double one is left undecided, that is, not bounded.
     simple = slope > 1e-4 / p
     bounded[finite] = (radius[finite] < 1 - TOLERANCE) | ((radius[finite] <= 1 + TOLERANCE) & simple)
-    if ask_bounded and p * len(rule.worker) <= LARGEST_STATE // 4:
-        for point in np.flatnonzero(~bounded & (np.abs(radius - 1) <= TOLERANCE)):
-            bounded[point] = _dense_growth([composed(type(rule), schedule, field.at(np.array([point])))], True).bounded[
-                0
-            ]
     return Growth(radius, certified, bounded & certified)
 
 
-def _dense_growth(blocks: list[np.ndarray], ask_bounded: bool) -> Growth:
+def _dense_growth(rule: Algorithm, schedule: Schedule, field: Field, ask_bounded: bool) -> Growth:
+    if _is_small(schedule):
+        blocks = synchronous_blocks(type(rule), schedule.tau, field, schedule.workers())
+    else:
+        blocks = [composed(type(rule), schedule, field)]
     eigenvalues = _eigenvalues(blocks)
     radius = _radius(eigenvalues)
     bounded = radius <= 1 + TOLERANCE
