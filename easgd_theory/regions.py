@@ -106,7 +106,8 @@ def stability_map(algorithm: Algorithm | type[Algorithm], schedule: Schedule, h:
     -------
     xarray.Dataset
         `spectral_radius`, `stable` (radius at most 1 + 1e-9) and `certified`. Where the last is False (see
-        `spectral_radius`) the radius is that of the largest eigenvalue found, a lower bound, or nan. Attributes hold the algorithm, the schedule, the scalars and the version.
+        `spectral_radius`) the radius is that of the largest eigenvalue found, a lower bound, or nan. Attributes hold
+        the algorithm, the schedule, the scalars and the version.
 
     Raises
     ------
