@@ -2,18 +2,20 @@
 
 Algorithms, p <= 40, tau <= 8, parameters in and beyond the stable range, h of either sign; a third of each spread over
 decades, a third at or very near special values. The certified radius of the delay pencil is held against the dense
-eigenvalues of the composed round (where its entries are below 1e12); prints how many points were not certified, the
-largest error, and every wrong point.
+eigenvalues of the composed round (where its entries are below 1e12). Near a double eigenvalue those have only half
+the digits: where the two differ by more than 1e-9, the map is composed and its eigenvalues are found in 40 digits.
+Prints how many points were not certified, the largest error, and every wrong point.
 """
 
 import sys
 from collections import Counter
 
+import mpmath
 import numpy as np
 
 from easgd_theory import ADMM, DOWNPOUR, EAMSGD, EASGD, MDOWNPOUR, DiLoCo, LocalSGD, RoundRobin, delay
 from easgd_theory.algorithm import numeric_values
-from easgd_theory.maps import composed, numeric_field
+from easgd_theory.maps import Field, composed, numeric_field
 
 RANGES = {"eta": (-0.3, 3.0), "alpha": (-0.2, 2.2), "delta": (-1.1, 1.1), "rho": (0.0, 3.0), "nu": (0.0, 2.5)}
 RANGES["mu"] = RANGES["delta"]
@@ -27,6 +29,15 @@ def spread(rng, low, high):
     near = rng.choice(SPECIAL, BATCH) + rng.choice([0.0, 1.0, -1.0], BATCH) * 10 ** rng.uniform(-12, -2, BATCH)
     scaled = uniform * 10 ** rng.uniform(-3, 0, BATCH)
     return np.choose(rng.integers(3, size=BATCH), [uniform, scaled, near])
+
+
+def precise_radius(algorithm, values, p, tau, h):
+    """The radius in 40 digits: the definition run over mpmath's numbers."""
+    with mpmath.workdps(40):
+        k = algorithm().pack({name: mpmath.mpf(float(value)) for name, value in values.items()})
+        matrix = composed(algorithm, RoundRobin(p, tau), Field(k, mpmath.mpf(float(h)), mpmath.mpf(1)))
+        eigenvalues = mpmath.eig(mpmath.matrix(matrix.tolist()), left=False, right=False)
+        return float(max(map(abs, eigenvalues)))
 
 
 def batch(rng, algorithm, p, tau):
@@ -44,23 +55,28 @@ def batch(rng, algorithm, p, tau):
     logarithm, _, certified = delay.dominant_roots(coefficients, p)
     dense = np.abs(np.linalg.eigvals(matrices)).max(axis=-1)
     error = np.abs(np.exp(logarithm) - dense) / np.maximum(1.0, dense)
+    doubtful = np.flatnonzero(certified & (error > 1e-9))
+    for i in doubtful:
+        dense[i] = precise_radius(algorithm, {name: value[i] for name, value in values.items()}, p, tau, h[i])
+    error = np.abs(np.exp(logarithm) - dense) / np.maximum(1.0, dense)
     for i in np.flatnonzero(certified & (error > 1e-8)):
         point = {name: float(value[i]) for name, value in values.items()}
         print(
             f"wrong: {algorithm.__name__}({point}), p={p}, tau={tau}, h={h[i]}: {np.exp(logarithm[i])} not {dense[i]}"
         )
-    return error, certified
+    return error, certified, doubtful.size
 
 
 def main(points=100_000, seed=0):
     """Run the search; returns how many certified values were wrong."""
     rng = np.random.default_rng(seed)
-    total, uncertified, wrong, worst = Counter(), Counter(), Counter(), 0.0
+    total, uncertified, wrong, worst, looked = Counter(), Counter(), Counter(), 0.0, 0
     while total.total() < points:
         algorithm = [EASGD, EAMSGD, ADMM, DOWNPOUR, MDOWNPOUR, LocalSGD, DiLoCo][rng.integers(7)]
         p = int(rng.integers(2, 41))
         tau = 1 if "tau" in algorithm.requires_one else int(rng.integers(1, 9))
-        error, certified = batch(rng, algorithm, p, tau)
+        error, certified, doubtful = batch(rng, algorithm, p, tau)
+        looked += doubtful
         name = algorithm.__name__
         total[name] += len(error)
         uncertified[name] += np.count_nonzero(~certified)
@@ -68,7 +84,7 @@ def main(points=100_000, seed=0):
         worst = max(worst, error[certified].max())
     for name in total:
         print(f"{name:10} {total[name]:8} points {uncertified[name]:6} not certified {wrong[name]:4} wrong")
-    print(f"largest certified error, relative to max(1, radius): {worst:.1e}")
+    print(f"largest certified error, relative to max(1, radius): {worst:.1e}; {looked} points looked at in 40 digits")
     return wrong.total()
 
 

@@ -1,263 +1,261 @@
 r"""How many roots of a delay pencil lie outside a circle, with proof: docs/theory.md, section 8.
 
-The half circle :math:`|z| = e^{\sigma/p}` is cut into cells; in each, Rouché's theorem encloses every branch, which is
-found smaller than w in modulus, or apart from it in phase, or passed by it. Then the argument principle counts the
-roots outside. Where f reads past visits (:math:`\bar S`) the branches are singular at z = 1, and f itself is enclosed
-for :math:`|\mathrm{Im}\, s| \le \pi`.
+On the circle :math:`|z| = e^{\sigma/p}` the roots are counted where w passes a larger branch. Where all branches are
+smaller is the sign of a polynomial (`easgd_theory.modulus`). The other arcs are cut into cells; in each, Rouché's
+theorem encloses every branch, which is found smaller than w, or apart from it in phase, or passed by it.
 """
 
-from cmath import exp, phase, sqrt
-from math import atan2, expm1, pi
+from cmath import phase
+from math import asin, cos, exp, expm1, pi, sin, sqrt
 
 import numpy as np
 
-from easgd_theory.pencil import branches, cexpm1, leading, log_modulus, pencil, reciprocal, taylor, wrapped
+from easgd_theory.modulus import ROUNDING, all_inside, modulus_polynomials
+from easgd_theory.pencil import branches, length, log_modulus, reciprocal, taylor, wrapped
 
 MAX_CELLS = 4000
-ROUNDING = 4e-15  # of a sum of a few terms, with a margin
 
 # What a cell may turn out to be.
 CLEAR, SPLIT, OUTSIDE = 0, 1, 2
 
 
-def drift(t, i, reach):
-    """How far the coefficient of v^i can move while zeta moves by at most `reach`."""
-    total = 0.0
-    for b in range(t.shape[1] - 1, 0, -1):
-        total = (total + abs(t[i, b])) * reach
-    return total
+def inspect_cell(g, p, t, v, sigma, excess, theta, half, known, count):
+    """Enclose all branches over a cell of the circle |z| = 1 + excess = e^(sigma/p).
 
-
-def inspect_cell(g, p, sigma, theta, half, t, v):
-    """Enclose all branches over a cell of the circle |z| = e^(sigma/p).
-
-    Returns (verdict, guess, leading coefficient at the center, passes): SPLIT if the cell is too wide to tell, OUTSIDE
-    with the guess of a root's s if w overtakes a branch that is larger, else CLEAR. `passes` counts those with their
-    signs: near a zero of the leading coefficient, or of the discriminant, a branch may turn faster than w.
+    Returns (verdict, guess, passes): SPLIT if the cell is too wide to tell, OUTSIDE with the guess of a root's s if w
+    overtakes a branch that is larger, else CLEAR. `passes` counts those with their signs: near a zero of the leading
+    coefficient, or of the discriminant, a branch may turn faster than w.
     """
-    m, J = g.shape[0] - 1, g.shape[1] - 1
-    zeta = cexpm1(complex(sigma / p, theta))
+    m = g.shape[0] - 1
+    zeta = on_circle(excess, theta)
     taylor(g, zeta, t)
-    lead = t[m, 0]
-    reach = abs(1.0 + zeta) * half
-    noise, power = 0.0, ROUNDING
-    for b in range(J + 1):
-        largest = 0.0
-        for i in range(m + 1):
-            largest = max(largest, abs(g[i, b]))
-        noise += largest * power
-        power *= abs(zeta)
-    if not abs(lead) > drift(t, m, reach) + 4.0 * noise or not branches(t, v):
-        return SPLIT, 0.0j, lead, 0
-    # All inside at once: on |w| = e^sigma the polynomial is larger than its drift over the cell.
-    circle = expm1(sigma) + 1.0
-    product, total = abs(lead), noise
-    for j in range(m):
-        product *= max(circle - abs(1.0 + v[j]), 0.0)
-    for i in range(m, -1, -1):
-        total = total * (2.0 + circle) + drift(t, i, reach)
-    if product > total:
-        return CLEAR, 0.0j, lead, 0
-    # Each branch by itself: w = omega + slope dz + u, where |u| <= rest by Rouche's theorem.
+    if not branches(t, v):
+        return SPLIT, 0.0j, 0
+    size, reach, circle = length(zeta), (1.0 + excess) * half, exp(sigma)
     spread, passes, guess = 0.0, 0, 0.0j
     for j in range(m):
-        w = 1.0 + v[j]
-        gw, gz = t[1, 0], 0.0j
-        if m == 2:
-            gw += 2.0 * v[j] * t[2, 0]
-        if J > 0:
-            for i in range(m, -1, -1):
-                gz = gz * v[j] + t[i, 1]
-        if gw == 0.0 or w == 0.0:
-            return SPLIT, 0.0j, lead, 0
-        slope = -gz * reciprocal(gw)
-        bend = abs(slope) * reach
-        residue, linear, square = noise * (1.0 + abs(v[j])) ** m, 0.0, 0.0
-        power = 1.0
-        for b in range(J + 1):
-            ga = t[1, b]
-            g0 = t[0, b] + v[j] * ga
-            if m == 2:
-                g0 += v[j] * v[j] * t[2, b]
-                ga += 2.0 * v[j] * t[2, b]
-                g2 = abs(t[2, b]) * power
-                square += g2
-                residue += g2 * bend * bend
-                linear += 2.0 * g2 * bend
-            if b >= 1:
-                residue += abs(ga) * power * bend
-                linear += abs(ga) * power
-            if b >= 2:
-                residue += abs(g0) * power
-            power *= reach
-        gap = abs(gw) - linear
-        if gap <= 0.0 or 4.0 * square * residue >= gap * gap:
-            return SPLIT, 0.0j, lead, 0
-        rest = 2.0 * residue / gap
-        spread += bend + rest
-        if abs(w) + bend + rest < circle:
+        slope, rest = enclose(g, t, v[j], size, reach)
+        if not rest < np.inf:
+            return SPLIT, 0.0j, 0
+        w, far = 1.0 + v[j], length(slope) * reach + rest
+        spread += far
+        size_w = length(w)
+        if size_w + far < circle:
             continue
-        X = (bend + rest) / abs(w)
+        X = far / size_w
         if X >= 0.5:
-            return SPLIT, 0.0j, lead, 0
+            return SPLIT, 0.0j, 0
         kappa = slope * (1.0 + zeta) * reciprocal(w)
-        error = 0.5 * abs(kappa) * half * half + rest / abs(w) + X * X / (2.0 * (1.0 - X))
-        excess = log_modulus(v[j]) - sigma
+        # log omega = log w + kappa delta up to `error` where |delta| = |log z - log z_c| <= log(1 + half)
+        error = 0.5 * length(kappa) * half * half + rest / size_w + X * X / (2.0 * (1.0 - X))
+        higher = log_modulus(v[j]) - sigma
         tilt = abs(kappa.imag)
-        if excess + tilt * half + error < 0.0:
+        if higher + tilt * half + error < 0.0:
             continue
         distance = wrapped(p * theta - phase(w))
         rate = p - kappa.real
         blur = error + ROUNDING * (p * (abs(theta) + half) + 2.0)  # of the phase: p theta is rounded
         sweep = abs(rate) * half + blur
         if sweep >= pi or rate == 0.0:
-            return SPLIT, 0.0j, lead, 0
+            return SPLIT, 0.0j, 0
         if abs(distance) > sweep:
             continue
-        meeting = -distance / rate
-        shift = blur / abs(rate)
+        meeting, shift = -distance / rate, blur / abs(rate)
         doubt = error + tilt * shift
-        level = excess - kappa.imag * meeting
+        level = higher - kappa.imag * meeting
         if level + doubt < 0.0:
             continue
-        if level - doubt <= 0.0 or abs(meeting) + shift >= half:
-            return SPLIT, 0.0j, lead, 0
-        if rate > 0.0:
-            guess = complex(sigma + level, p * (theta + meeting))
-        passes += 1 if rate > 0.0 else -1
-    if m == 2 and abs(v[0] - v[1]) <= spread:
-        return SPLIT, 0.0j, lead, 0
-    return CLEAR if guess == 0.0 else OUTSIDE, guess, lead, passes
-
-
-def second_derivative_bound(F, p, sigma):
-    """An upper bound of |f''|, f as `pencil` scales it, where 0 <= sigma - Re s <= 0.1 and |Im s| <= pi + 1."""
-    m, n, r = F.shape[0] - 1, F.shape[1] - 1, F.shape[2] - 1
-    outer = exp(complex(max(sigma, 0.0) / p)).real
-    z0, z1 = (abs(sigma) + pi + 1.1) / p * outer, outer / p
-    decay = exp(complex(min(0.1 - abs(sigma), 0.0))).real
-    x0, x1 = 1.0 + decay, decay
-    y1 = decay if sigma > 0.0 else 0.0
-    # Each factor as bounds of (value, first, second derivative); S and its derivatives are at most 1.
-    f0, f1, f2 = 0.0, 0.0, 0.0
-    for i in range(m, -1, -1):
-        i0, i1, i2 = 0.0, 0.0, 0.0
-        for k in range(min(r, m - i), -1, -1):
-            c0, c1, c2 = 0.0, 0.0, 0.0
-            for j in range(n, -1, -1):
-                c2 = c2 * z0 + 2.0 * c1 * z1 + c0 * z1 / p
-                c1 = c1 * z0 + c0 * z1
-                c0 = c0 * z0 + abs(F[i, j, k])
-            for _ in range(m - i - k):
-                c2 = c2 + 2.0 * c1 * y1 + c0 * y1
-                c1 = c1 + c0 * y1
-            i2 = i2 + 2.0 * i1 + i0 + c2
-            i1 = i1 + i0 + c1
-            i0 = i0 + c0
-        f2 = f2 * x0 + 2.0 * f1 * x1 + f0 * x1 + i2
-        f1 = f1 * x0 + f0 * x1 + i1
-        f0 = f0 * x0 + i0
-    return f2
-
-
-def turn_near_start(F, p, sigma, known, count):
-    """Change of the argument of f from s = sigma to sigma + i pi, or nan where a root is too near to tell.
-
-    On a cell f is linear up to bound * half^2; around a known root it is slope * (s - root), times a factor near 1.
-    """
-    bound, noise = 0.5 * second_derivative_bound(F, p, sigma), 0.25 * ROUNDING * np.abs(F).sum()
-    reach = np.zeros(count)  # how far up and down the line that factor is within 0.4 of 1
-    for q in range(count):
-        gap = sigma - known[q].real
-        if 0.0 < gap < 0.1 and known[q].imag < pi + 1.0:
-            _, slope = pencil(F, p, known[q])
-            radius = 0.4 * abs(slope) / bound
-            if noise > 0.1 * abs(slope) * gap:
-                continue
-            reach[q] = 0.99 * sqrt(complex(max(radius * radius - gap * gap, 0.0))).real
-    turn, low, cells = 0.0, 0.0, 0
-    width = pi
-    f_low, _ = pencil(F, p, complex(sigma, 0.0))
-    while low < pi:
-        cells += 1
-        if cells > MAX_CELLS or width < 1e-13:
-            return np.nan
-        jumped = False
-        for q in range(2 * count):
-            root = known[q // 2].imag if q % 2 == 0 else -known[q // 2].imag
-            far, gap = reach[q // 2], sigma - known[q // 2].real
-            if root - far <= low < root + 0.9 * far:
-                high = min(root + far, pi)
-                f_high, _ = pencil(F, p, complex(sigma, high))
-                expected = atan2(high - root, gap) - atan2(low - root, gap)
-                turn += expected + wrapped(phase(f_high) - phase(f_low) - expected)
-                low, f_low, jumped = high, f_high, True
-                width = far
-                break
-        if jumped:
+        if abs(meeting) + shift >= half:
+            return SPLIT, 0.0j, 0
+        if level - doubt > 0.0:
+            if rate > 0.0:
+                guess = complex(sigma + level, p * (theta + meeting))
+            passes += 1 if rate > 0.0 else -1
             continue
-        half = 0.5 * min(width, pi - low)
-        center = complex(sigma, low + half)
-        f, df = pencil(F, p, center)
-        nearest = 0.0  # the least |f + i df x| for x in [-half, half]
-        if df != 0.0:
-            nearest = min(max((f * reciprocal(df)).imag * -1.0, -half), half)
-        if abs(f + complex(-df.imag, df.real) * nearest) > bound * half * half + noise:
-            high = low + 2.0 * half
-            f_high, _ = pencil(F, p, complex(sigma, high))
-            turn += wrapped(phase(f) - phase(f_low)) + wrapped(phase(f_high) - phase(f))
-            low, f_low = high, f_high
-            width = min(4.0 * half, pi)
-        else:
-            width = half
-    return turn
+        start = complex(higher, -distance)
+        side = side_of_known(p, complex(sigma / p, theta), half, start, p - kappa, error, blur, known, count)
+        if side == 0 or abs(meeting) + shift > 0.4 * half:
+            return SPLIT, 0.0j, 0
+        passes += side > 0
+        spread += 4.0 * size_w * (error + blur)  # so that the root is of this branch, not of the other
+    if m == 2 and length(v[0] - v[1]) <= spread:
+        return SPLIT, 0.0j, 0
+    return CLEAR if guess == 0.0 else OUTSIDE, guess, passes
 
 
-def roots_outside(F, g, p, sigma, known, count, t, v):
-    """Number of roots with Re s > sigma, -1 if that is not to be had; and a guess of the largest, 0 if none was met."""
-    m, n, r = F.shape[0] - 1, F.shape[1] - 1, F.shape[2] - 1
-    start = pi / p if r > 0 else 0.0
-    turn = 0.0  # of the argument of g / (w^m z^J) along the upper half circle
-    if r > 0:
-        turn = turn_near_start(F, p, sigma, known, count)
-        if sigma > 0.0:  # there `pencil` has divided by w^m
-            turn += m * pi
-        turn -= m * pi + n * start
-        zeta = cexpm1(complex(sigma / p, start))
-        taylor(g, zeta, t)
-        if not branches(t, v):
-            return -1, 0.0j
-        lead = t[m, 0]
-        for j in range(m):
-            turn -= phase(1.0 + (1.0 + v[j]) * exp(complex(-sigma)))
-        turn -= r * (pi - phase(zeta)) + n * (pi - start)
-    else:
-        turn = -n * pi
-        lead = leading(g, expm1(sigma / p))
-    # Cells from `start` to pi; where the first and the last touch the real axis they lie across it, and count half.
-    low, width, cells, best = start, pi, 0, 0.0j
-    while low < pi:
-        cells += 1
-        across = 1.0
+def on_circle(excess, theta):
+    """(1 + excess) e^(i theta) - 1."""
+    s, c = sin(0.5 * theta), cos(0.5 * theta)
+    twice = 2.0 * (1.0 + excess) * s
+    return complex(excess - twice * s, twice * c)
+
+
+def enclose(g, t, v, size, reach):
+    """A branch is v + slope dz + u with |u| <= rest where |dz| <= reach, by Rouché's theorem; rest = inf if not."""
+    m, J = t.shape[0] - 1, t.shape[1] - 1
+    gw, gz = t[1, 0], 0.0j
+    if m == 2:
+        gw += 2.0 * v * t[2, 0]
+    if J > 0:
+        for i in range(m, -1, -1):
+            gz = gz * v + t[i, 1]
+    if gw == 0.0 or v == -1.0:
+        return 0.0j, np.inf
+    slope = -gz * reciprocal(gw)
+    bend, far = length(slope) * reach, length(v)
+    noise = 0.0
+    for i in range(m, -1, -1):
+        row = 0.0
+        for b in range(J, -1, -1):
+            row = row * size + abs(g[i, b])
+        noise = noise * far + row
+    residue, linear, square = ROUNDING * noise, 0.0, 0.0
+    power = 1.0
+    for b in range(J + 1):
+        ga = t[1, b]
+        if m == 2:
+            g2 = length(t[2, b]) * power
+            square += g2
+            residue += g2 * bend * bend
+            linear += 2.0 * g2 * bend
+            ga += 2.0 * v * t[2, b]
+        if b >= 1:
+            extent = length(ga) * power
+            residue += extent * bend
+            linear += extent
+        if b >= 2:
+            g0 = t[0, b] + v * t[1, b]
+            if m == 2:
+                g0 += v * v * t[2, b]
+            residue += length(g0) * power
+        power *= reach
+    gap = length(gw) - linear
+    if gap <= 0.0 or 4.0 * square * residue >= gap * gap:
+        return slope, np.inf
+    return slope, 2.0 * residue / gap
+
+
+def side_of_known(p, center, half, start, speed, error, blur, known, count):
+    """If a known root is where w meets the branch, on which side of the circle: 1 outside, -1 inside; else 0.
+
+    With delta = log z - center, F = log omega - log w is `start` - speed delta up to `error`. Where Cauchy's bound of
+    the error's derivative is below half of |speed|, F is injective: the known root is its only zero, and decides the
+    sign of log |omega / w| at the meeting.
+    """
+    disc = half / (1.0 + 0.5 * half)
+    if not (4.0 * error < disc * length(speed) and speed.real > 0.5 * length(speed) and error + blur < 0.1):
+        return 0
+    for q in range(count):
+        for mirrored in range(2):
+            s = known[q].conjugate() if mirrored else known[q]
+            delta = complex(s.real / p - center.real, wrapped(s.imag / p - center.imag))
+            if length(delta) < 0.5 * disc and length(start - speed * delta) <= 2.0 * (error + blur):
+                return 1 if delta.real > 0.0 else -1
+    return 0
+
+
+def zeros_outside(point, J, sigma):
+    """How many of the J zeros of the leading coefficient lie outside the circle, or -1 where unclear.
+
+    The discs around them that Smith (1970, J. ACM 17) gives hold all zeros, each cluster as many as it has discs.
+    """
+    g, zeros = point.g, point.zeros
+    m = g.shape[0] - 1
+    outside = 0
+    for i in range(J):
+        value, size = 0.0j, 0.0
+        for j in range(J, -1, -1):
+            value = value * zeros[i] + g[m, j]
+            size = size * length(zeros[i]) + abs(g[m, j])
+        others = abs(g[m, J])
+        for q in range(J):
+            if q != i:
+                others *= length(zeros[i] - zeros[q])
+        radius = J * (length(value) + ROUNDING * size)
+        distance = log_modulus(zeros[i]) - sigma / point.p
+        if not radius < 0.9 * abs(expm1(distance)) * exp(sigma / point.p) * others:
+            return -1
+        outside += distance > 0.0
+    return outside
+
+
+def passes_on_arc(point, sigma, excess, low, high, known, count):
+    """The signed passes on the arc [low, high] and its mirror image, nan where unclear; the best guess, or 0."""
+    width, first, failures, total, best = high - low, low, 0, 0.0, 0.0j
+    end = high >= pi
+    g, p, t, v = point.g, point.p, point.t, point.v
+    if low == 0.0 and point.hints[1] > 0.0:
+        width = min(2.0 * point.hints[1], width)
+    while low < high:
         half = 0.5 * width
-        center = low + half
+        center, weight = low + half, 2.0
+        # Where the arc touches the real axis a cell lies across it, its own mirror image.
         if low == 0.0:
-            center, across = 0.0, 0.5
-        elif low + width >= pi:
-            half = pi - low
-            center, across = pi, 0.5
-        verdict, guess, here, passes = inspect_cell(g, p, sigma, center, half, t, v)
+            center, half, weight = 0.0, width, 1.0
+        elif end and low + width >= pi:
+            center, half, weight = pi, pi - low, 1.0
+        verdict, guess, passes = inspect_cell(g, p, t, v, sigma, excess, center, half, known, count)
         if verdict == OUTSIDE and (best == 0.0 or guess.real > best.real):
             best = guess
         if verdict != SPLIT:
-            turn += phase(here / lead) - 2.0 * pi * across * passes
-            lead = here
-            low = center + half if center < pi else pi
-            width = 4.0 * half
+            total += weight * passes
+            if low == 0.0:
+                point.hints[1] = half
+            low = center + half
+            if low >= high * (1.0 - 1e-15):
+                low = high
+            width = min(4.0 * half, high - low)
         else:
-            width = 0.5 * min(width, pi - low)
-            if cells > MAX_CELLS or width < 1e-30 or low + width == low:
-                return -1, best
-    turn += phase(leading(g, -2.0 - expm1(sigma / p)) / lead)
-    outside = np.floor(0.5 - turn / pi)  # nan stays nan
-    return (outside, best) if abs(outside + turn / pi) < 1e-3 else (-1, best)
+            failures += 1
+            width = (0.5 if low > first else 0.125) * min(width, high - low)
+            if failures > MAX_CELLS or width < 1e-30 or low + width == low:
+                return np.nan, best
+    return total, best
+
+
+def angle(y):
+    """The angle whose cosine is 1 - y."""
+    return 2.0 * asin(sqrt(min(0.5 * max(y, 0.0), 1.0)))
+
+
+def roots_outside(point, J, sigma, known, count):
+    """Number of roots with Re s > sigma, nan if that is not to be had; and a guess of the largest, 0 if none was met.
+
+    N - (turns of g) = (zeros of the leading coefficient outside) + (passes of the branches, with their signs).
+    """
+    p, hints, r = point.p, point.hints, point.F.shape[2] - 1
+    outside = zeros_outside(point, J, sigma)
+    if outside < 0:
+        return np.nan, 0.0j
+    total = outside - (r if sigma < 0.0 else 0.0)  # g has r roots at z = 1 that f has not
+    excess = expm1(sigma / p)
+    degree = modulus_polynomials(point, sigma, excess)
+    best, step = 0.0j, 0.05 * pi / p
+    low, width, begin = 0.0, 2.0, -1.0  # in y = 1 - cos theta; where a branch begins to be larger
+    if point.polynomials[1, 0] <= 0.0:
+        begin = 0.0
+        if hints[0] > 0.0:
+            width = 0.9 * hints[0]
+    while low < 2.0 or begin >= 0.0:
+        width = min(width, 2.0 - low)
+        inside, larger = True, False
+        if low < 2.0:
+            inside, larger = all_inside(point, degree, excess, low, width)
+        if inside and begin >= 0.0:
+            if begin == 0.0:
+                hints[0] = low
+            start, end = angle(begin) * (1.0 - 1e-12), min(angle(low) * (1.0 + 1e-12), pi)
+            passes, guess = passes_on_arc(point, sigma, excess, start, end, known, count)
+            total += passes
+            if guess != 0.0 and (best == 0.0 or guess.real > best.real):
+                best = guess
+            begin = -1.0
+        narrow = width <= 0.2 * low or width <= step * (sqrt(2.0 * low) + step)
+        if inside or narrow or (begin >= 0.0 and larger):
+            if not inside and begin < 0.0:
+                begin = low
+            low += width
+            width *= 16.0 if inside else 2.0
+        else:
+            width *= 0.25
+    return total, best

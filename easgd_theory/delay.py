@@ -7,16 +7,19 @@ from functools import cache
 from hashlib import sha256
 from inspect import getsource
 from itertools import product
+from threading import Lock
 from types import FunctionType
 from typing import Any
 
 import numpy as np
 
-from easgd_theory import certificate, pencil, roots
+from easgd_theory import certificate, modulus, pencil, roots, simultaneous
 from easgd_theory.algorithm import Algorithm
 from easgd_theory.linear import as_form, stack
 from easgd_theory.maps import Field
 from easgd_theory.visit import tick
+
+_ONE_AT_A_TIME = Lock()  # numba's workqueue layer ends the process if two threads enter a parallel kernel at once
 
 Polynomial = dict[tuple[int, int, int], Any]
 """Coefficients by the exponents of v = w - 1, zeta = z - 1 and S, the mean of z, ..., z^(p-1)."""
@@ -64,7 +67,8 @@ def pencil_coefficients(blocks: np.ndarray, m: int) -> np.ndarray | None:
         for column, j in enumerate(rows):
             worker = column < len(read)
             one = float(row == column)
-            entry: Polynomial = {(0, 0, 0): one - blocks[:, i, j if worker else m + j]}
+            constant = one - blocks[:, i, j if worker else m + j]
+            entry: Polynomial = {(0, 0, 0): constant} if np.any(constant) else {}
             if row == column:
                 entry[(1, 0, 0) if worker else (0, 1, 0)] = 1.0
             if worker and np.any(blocks[:, i, m + j]):
@@ -85,7 +89,6 @@ def _determinant(rows: Sequence[Sequence[Polynomial]]) -> Polynomial:
         return dict(rows[0][0])
     total: Polynomial = {}
     for j, entry in enumerate(rows[0]):
-        entry = {exponents: value for exponents, value in entry.items() if np.any(value)}
         if not entry:
             continue
         minor = _determinant([[*row[:j], *row[j + 1 :]] for row in rows[1:]])
@@ -101,7 +104,8 @@ def dominant_roots(coefficients: np.ndarray, p: int) -> tuple[np.ndarray, np.nda
     points = len(coefficients)
     result, slope, certified = np.empty(points), np.empty(points), np.zeros(points, dtype=bool)
     kernel = compiled()["radii"] if points > 1 else roots.radii
-    kernel(np.ascontiguousarray(coefficients), float(p), result, slope, certified)
+    with _ONE_AT_A_TIME:
+        kernel(np.ascontiguousarray(coefficients), float(p), result, slope, certified)
     return result, slope, certified
 
 
@@ -114,7 +118,7 @@ def compiled() -> dict[str, Any]:
     """
     import numba
 
-    modules = (pencil, certificate, roots)
+    modules = (pencil, modulus, certificate, simultaneous, roots)
     digest = sha256("".join(map(getsource, modules)).encode()).hexdigest()[:16]
     namespace: dict[str, Any] = {}
     for module in modules:

@@ -56,11 +56,12 @@ class LinearForm:
         return LinearForm(self.coefficients / self._number(scale))
 
     def _number(self, scale: Any) -> Any:
-        if self.coefficients.dtype != object:
+        field = getattr(self.coefficients.flat[0], "field", None) if self.coefficients.dtype == object else None
+        if field is None:
             return scale
         from sympy import sympify
 
-        return self.coefficients.flat[0].field.from_expr(sympify(scale))
+        return field.from_expr(sympify(scale))
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **_: Any) -> LinearForm:
         if method == "__call__" and ufunc is np.multiply and not isinstance(inputs[0], LinearForm):
@@ -103,6 +104,10 @@ def unit_forms(n: int, one: Any, ndim: int = 0) -> list[LinearForm]:
 
 
 def stack(forms: list[LinearForm]) -> np.ndarray:
-    """The matrix whose rows are `forms`; shape (..., rows, n)."""
-    rows = np.broadcast_arrays(*(form.coefficients for form in forms))
+    """The matrix whose rows are `forms`; shape (..., rows, n). A kind of number other than arrays stacks itself."""
+    coefficients = [form.coefficients for form in forms]
+    for row in coefficients:
+        if not isinstance(row, np.ndarray):
+            return type(row).stack(coefficients)
+    rows = np.broadcast_arrays(*coefficients)
     return np.moveaxis(np.stack(rows), (0, 1), (-2, -1))

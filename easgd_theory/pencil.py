@@ -10,10 +10,22 @@ For a fixed z the equation is a polynomial :math:`g(w, z)` of small degree in w,
 branches, vary slowly with z.
 """
 
-from cmath import exp, sqrt
-from math import cos, expm1, log1p, pi, sin
+from cmath import exp as cexp
+from collections import namedtuple
+from math import cos, expm1, log1p, pi, sin, sqrt
 
 import numpy as np
+
+Point = namedtuple("Point", "F g p t v half_plane basis polynomials zeros hints")
+Point.__doc__ = """The pencil at a point, and room to work in.
+
+F, g : its coefficients, (m + 1, n + 1, r + 1) and as a polynomial in v and zeta, (m + 1, J + 1) with J = n + r.
+p : the number of workers, a float.
+t, v : Taylor coefficients of g at some zeta, and the branches there.
+half_plane, basis, polynomials : of `easgd_theory.modulus`.
+zeros : the zeros in zeta of the leading coefficient.
+hints : how far branches were larger at the point before, and how wide its first cell was.
+"""
 
 
 def cexpm1(s):
@@ -29,6 +41,20 @@ def reciprocal(z):
     return complex(z.real * scale, -z.imag * scale)
 
 
+def length(z):
+    """Modulus of z; compiled, abs(z) guards against overflow at several times the cost."""
+    return sqrt(z.real * z.real + z.imag * z.imag)
+
+
+def square_root(z):
+    """A square root of z; compiled, that of the library guards against overflow at twice the cost."""
+    a = sqrt(0.5 * (length(z) + abs(z.real)))
+    if a == 0.0:
+        return 0.0j
+    b = 0.5 * z.imag / a
+    return complex(a, b) if z.real >= 0.0 else complex(b, a)
+
+
 def pencil(F, p, s):
     """The value of f and its derivative in s, both divided by w^m where Re s > 0, so that neither overflows."""
     m, n, r = F.shape[0] - 1, F.shape[1] - 1, F.shape[2] - 1
@@ -36,7 +62,7 @@ def pencil(F, p, s):
     dzeta = (1.0 + zeta) / p
     if s.real > 0.0:  # powers of x = v / w and y = 1 / w in place of v and 1
         if s.real > 1.0:
-            y = exp(-s)
+            y = cexp(-s)
             x = 1.0 - y
         else:
             x = -cexpm1(-s)
@@ -80,7 +106,7 @@ def pencil(F, p, s):
 
 def polish(F, p, s):
     """Newton's method on f from s; nan where it does not settle."""
-    before = np.inf
+    before = 0.0
     for _ in range(40):
         f, df = pencil(F, p, s)
         if f == 0.0 or df == 0.0:
@@ -88,8 +114,9 @@ def polish(F, p, s):
         step = f * reciprocal(df)
         size = abs(step)
         s = s - (step if size <= 1.0 else step / size)
-        if size <= 4e-16 * abs(s) or (size < 1e-8 and size >= 0.25 * before):  # no more digits to gain
-            return s
+        ratio = size / before if before > 0.0 else 1.0  # Newton's next step is about size * ratio^2
+        if size * ratio * ratio <= 4e-16 * abs(s) or (before > 0.0 and size < 1e-8 and ratio >= 0.25):
+            return s  # no more digits to gain
         before = size
     return s if f == 0.0 else complex(np.nan, np.nan)
 
@@ -130,20 +157,12 @@ def branches(t, v):
         return True
     inverse = reciprocal(lead)
     b, c = 0.5 * t[1, 0] * inverse, t[0, 0] * inverse
-    root = sqrt(b * b - c)
+    root = square_root(b * b - c)
     if (b.real * root.real + b.imag * root.imag) < 0.0:
         root = -root
     v[0] = -b - root
     v[1] = c * reciprocal(v[0]) if v[0] != 0.0 else 0.0j
     return True
-
-
-def leading(g, zeta):
-    """The leading coefficient at a real zeta, as a complex number."""
-    value = 0.0
-    for j in range(g.shape[1] - 1, -1, -1):
-        value = value * zeta + g[-1, j]
-    return complex(value)
 
 
 def log_modulus(v):

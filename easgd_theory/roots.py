@@ -1,18 +1,34 @@
 r"""The dominant root of a delay pencil, with a certificate, at a cost bounded independently of p.
 
-The branches tell modulus and phase of the roots near every angle; the best few start Newton's method, and the largest
-root found is certified by `easgd_theory.certificate`, which else tells where a larger one is.
+Few roots are found all at once (`easgd_theory.simultaneous`). Else the branches tell modulus and phase of the roots
+near every angle; the best few start Newton's method, and the largest root found is certified by
+`easgd_theory.certificate`, which else tells where a larger one is. Along a grid a point's search starts at its
+neighbour's roots.
 """
 
 from cmath import phase
-from math import log, pi
+from math import exp, log, pi
 
 import numpy as np
 
-from easgd_theory.certificate import ROUNDING, roots_outside
-from easgd_theory.pencil import branches, cexpm1, log_modulus, pencil, polish, slow_polynomial, taylor, wrapped
+from easgd_theory.certificate import roots_outside
+from easgd_theory.modulus import ROUNDING
+from easgd_theory.pencil import (
+    Point,
+    branches,
+    cexpm1,
+    length,
+    log_modulus,
+    pencil,
+    polish,
+    slow_polynomial,
+    taylor,
+    wrapped,
+)
+from easgd_theory.simultaneous import FEW, all_roots, improve, roots_room
 
 prange = range  # numba's, where this is compiled
+BLOCK = 32  # points that start from their neighbour's roots
 LARGEST = 700.0  # logarithm of the largest modulus that is told from infinity
 SMALLEST = -20.0  # below this a root may be rounding
 
@@ -58,16 +74,26 @@ def leading_zeros(g, zeros):
     return J
 
 
-def dominant_root(F, p, known):
-    """Logarithm of the round's spectral radius, and whether it is certified; nan if no root was found.
-
-    F : float array (m + 1, n + 1, r + 1), m = 1 or 2; `known` is room for the largest roots found.
-    """
+def rounding(F, p, s):
+    """How far rounding may move the value of `pencil` at s."""
     m, n, r = F.shape[0] - 1, F.shape[1] - 1, F.shape[2] - 1
-    g = np.empty((m + 1, n + r + 1))
-    t = np.empty((m + 1, n + r + 1), dtype=np.complex128)
-    v = np.empty(m, dtype=np.complex128)
-    slow_polynomial(F, p, g)
+    if r > 0:
+        return ROUNDING * np.abs(F).sum()
+    y = exp(-max(s.real, 0.0))
+    x, zeta = length(cexpm1(s if s.real < 0.0 else -s)), length(cexpm1(s / p))
+    total = 0.0
+    for i in range(m, -1, -1):
+        row = 0.0
+        for j in range(n, -1, -1):
+            row = row * zeta + abs(F[i, j, 0])
+        total = total * x + row * y ** (m - i)
+    return ROUNDING * total
+
+
+def search(point, J, known):
+    """Start Newton's method where branches are largest; returns how many roots were found."""
+    F, g, p, t, v, zeros = point.F, point.g, point.p, point.t, point.v, point.zeros
+    m = F.shape[0] - 1
     count = 0
     # The branches on the unit circle, at angles that crowd at 0: each tells modulus and argument of a root nearby.
     samples = 2 * (4 + int(log(p) / log(2.0) + 0.999)) + 1
@@ -89,16 +115,19 @@ def dominant_root(F, p, known):
                 if abs(mode[q, j] - s.imag) < 0.5:
                     level[q, j] = -np.inf
     # Near a zero of the leading coefficient a branch is infinite: there roots hide that no sample shows.
-    zeros = np.empty(n + r, dtype=np.complex128)
-    for q in range(leading_zeros(g, zeros)):
+    for q in range(J):
         z = 1.0 + zeros[q]
         if zeros[q].imag >= 0.0 and z != 0.0:
             s = complex(p * log_modulus(zeros[q]), p * phase(z))
             if count == 0 or s.real > known[0].real - 0.5:
                 count = add_known(F, p, s, known, count)
-    if count == 0:
-        return np.nan, False
-    for _ in range(30):
+    return count
+
+
+def certify(point, J, known, count, tries):
+    """Logarithm of the largest modulus and whether no root is larger; roots that come to light are added to `known`."""
+    F, p, r = point.F, point.p, point.F.shape[2] - 1
+    for _ in range(tries):
         top = known[0].real
         if top > LARGEST:
             return np.inf, True
@@ -107,12 +136,15 @@ def dominant_root(F, p, known):
         # Just above the root, but further than rounding can move it; too far means that it is not known well enough.
         _, slope = pencil(F, p, known[0])
         slack = max(min(1e-7 * abs(top), 1e-9), 1e-13)
-        if r > 0:
-            slack = max(slack, 3.0 * ROUNDING * np.abs(F).sum() / max(abs(slope), 1e-300))
-        if slack * min(np.exp(top), 1.0) > 1e-8:
+        slack = max(slack, 3.0 * rounding(F, p, known[0]) / max(abs(slope), 1e-300))
+        if slack * min(exp(top), 1.0) > 1e-8:
             return top, False
-        outside, guess = roots_outside(F, g, p, top + slack, known, count, t, v)
-        if outside == 0:
+        met = count
+        if r == 1 and count < len(known):
+            known[count] = 0.0j  # the root that g has and f has not
+            met += 1
+        outside, guess = roots_outside(point, J, top + slack, known, met)
+        if outside == 0.0:
             return top, True
         count = add_known(F, p, guess, known, count)
         if known[0].real <= top:
@@ -120,16 +152,87 @@ def dominant_root(F, p, known):
     return known[0].real, False
 
 
+def dominant_root(point, known, start):
+    """Logarithm of the round's spectral radius, and whether it is certified; nan if no root was found.
+
+    `known` is room for the largest roots found, the largest first; `start` is a guess of it, nan for none.
+    """
+    slow_polynomial(point.F, point.p, point.g)
+    J = leading_zeros(point.g, point.zeros)
+    if start == start:
+        count = add_known(point.F, point.p, start, known, 0)
+        if count > 0:
+            top, certified = certify(point, J, known, count, 2)
+            if certified:
+                return top, True
+    count = search(point, J, known)
+    if count == 0:
+        return np.nan, False
+    return certify(point, J, known, count, 30)
+
+
+def new_point(F, p):
+    """A `Point` with room for pencils of the size of F."""
+    m, n, r = F.shape[0] - 1, F.shape[1] - 1, F.shape[2] - 1
+    J = n + r
+    return Point(
+        F,
+        np.empty((m + 1, J + 1)),
+        p,
+        np.empty((m + 1, J + 1), dtype=np.complex128),
+        np.empty(m, dtype=np.complex128),
+        np.empty((m + 1, J + 1)),
+        np.empty((2, J + 1, J + 1)),
+        np.empty((5, 2 * J + 1)),
+        np.empty(J, dtype=np.complex128),
+        np.zeros(2),
+    )
+
+
+def one_by_one(coefficients, p, result, slope, certified):
+    """`radii` of a block of neighbours."""
+    known = np.full(8, np.nan + 0j)
+    start = complex(np.nan, 0.0)
+    room = new_point(coefficients[0], p)
+    few = p >= 2 and (coefficients.shape[1] - 1) * p + coefficients.shape[2] - 1 <= FEW
+    x, before, W, size = roots_room(room.g, p if few else 0.0)
+    reals, kept, ahead = 0, 0, 0.0
+    for i in range(len(coefficients)):
+        F = coefficients[i]
+        point = Point(
+            F, room.g, p, room.t, room.v, room.half_plane, room.basis, room.polynomials, room.zeros, room.hints
+        )
+        done = False
+        if kept > 0:
+            for q in range(kept):  # on a straight line through the last two points' roots
+                before[q], x[q] = x[q], x[q] + ahead * (x[q] - before[q])
+            known[0], done = improve(F, p, x, reals, kept, W, size)
+            ahead = 1.0
+        if few and not done:
+            slow_polynomial(F, p, point.g)
+            reals, kept = all_roots(point, leading_zeros(point.g, point.zeros), x, W, size)
+            ahead = 0.0
+            if kept > 0:
+                known[0], done = improve(F, p, x, reals, kept, W, size)
+        if done:
+            result[i], certified[i] = known[0].real, True
+        else:
+            result[i], certified[i] = dominant_root(point, known, start)
+            start = known[0] if certified[i] else complex(np.nan, 0.0)
+        _, derivative = pencil(F, p, known[0])
+        slope[i] = abs(derivative)
+        at_one = abs(F[0, 0].sum())  # f at z = 1
+        if at_one < 1e-9 and at_one <= ROUNDING * np.abs(F).sum():
+            _, derivative = pencil(F, p, 0.0j)
+            slope[i] = min(slope[i], abs(derivative))
+
+
 def radii(coefficients, p, result, slope, certified):
-    """`dominant_root` at every point: the logarithm of the radius, the certificate, and a slope.
+    """At every point the logarithm of the round's radius, whether it is certified, and a slope.
 
     The slope is |f'| at that root, or at z = 1 if that is a root and there |f'| is smaller: 0 at a double root.
     """
-    for i in prange(len(coefficients)):
-        known = np.full(8, np.nan + 0j)
-        result[i], certified[i] = dominant_root(coefficients[i], p, known)
-        _, derivative = pencil(coefficients[i], p, known[0])
-        slope[i] = abs(derivative)
-        value, derivative = pencil(coefficients[i], p, 0.0j)
-        if abs(value) <= ROUNDING * np.abs(coefficients[i]).sum():
-            slope[i] = min(slope[i], abs(derivative))
+    for block in prange((len(coefficients) + BLOCK - 1) // BLOCK):
+        low = block * BLOCK
+        high = min(low + BLOCK, len(coefficients))
+        one_by_one(coefficients[low:high], p, result[low:high], slope[low:high], certified[low:high])

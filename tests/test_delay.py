@@ -19,6 +19,7 @@ from easgd_theory import (
     delay,
     is_stable,
     pencil,
+    roots,
     spectral_radius,
     stability_map,
 )
@@ -76,15 +77,14 @@ def test_compiled_and_plain_code_agree(algorithm):
 def test_the_certificate_counts_the_roots_outside_any_circle(rule):
     p = 6
     (F,), _ = pencil_and_dense(rule, p)
-    n, r = F.shape[1] - 1, F.shape[2] - 1
-    g = np.empty((F.shape[0], n + r + 1))
-    pencil.slow_polynomial(F, p, g)
-    room = np.empty(g.shape, dtype=complex), np.empty(F.shape[0] - 1, dtype=complex)
+    point = roots.new_point(F, float(p))
+    pencil.slow_polynomial(F, point.p, point.g)
+    zeros = roots.leading_zeros(point.g, point.zeros)
     field = numeric_field(rule, *numeric_values(rule, 1.0))
     moduli = np.abs(np.linalg.eigvals(composed(type(rule), RoundRobin(p), field)))
     levels = np.unique(np.round(np.log(moduli[moduli > 1e-3]), 9))
     for sigma in (levels[1:] + levels[:-1]) / 2:
-        outside, _ = certificate.roots_outside(F, g, p, sigma, np.empty(0, dtype=complex), 0, *room)
+        outside, _ = certificate.roots_outside(point, zeros, sigma, np.empty(0, dtype=complex), 0)
         assert outside == np.count_nonzero(moduli > np.exp(sigma))
 
 
