@@ -179,9 +179,9 @@ def zeros_outside(point, J, sigma):
     return outside
 
 
-def passes_on_arc(point, sigma, excess, low, high, known, count):
+def passes_on_arc(point, sigma, excess, low, high, known, count, patience):
     """The signed passes on the arc [low, high] and its mirror image, nan where unclear; the best guess, or 0."""
-    width, first, failures, total, best = high - low, low, 0, 0.0, 0.0j
+    width, first, cells, total, best = high - low, low, 0, 0.0, 0.0j
     end = high >= pi
     g, p, t, v = point.g, point.p, point.t, point.v
     if low == 0.0 and point.hints[1] > 0.0:
@@ -195,8 +195,11 @@ def passes_on_arc(point, sigma, excess, low, high, known, count):
         elif end and low + width >= pi:
             center, half, weight = pi, pi - low, 1.0
         verdict, guess, passes = inspect_cell(g, p, t, v, sigma, excess, center, half, known, count)
+        cells += 1
         if verdict == OUTSIDE and (best == 0.0 or guess.real > best.real):
             best = guess
+        if cells > MAX_CELLS or (cells > patience and best != 0.0):
+            return np.nan, best
         if verdict != SPLIT:
             total += weight * passes
             if low == 0.0:
@@ -206,9 +209,8 @@ def passes_on_arc(point, sigma, excess, low, high, known, count):
                 low = high
             width = min(4.0 * half, high - low)
         else:
-            failures += 1
             width = (0.5 if low > first else 0.125) * min(width, high - low)
-            if failures > MAX_CELLS or width < 1e-30 or low + width == low:
+            if width < 1e-30 or low + width == low:
                 return np.nan, best
     return total, best
 
@@ -218,10 +220,11 @@ def angle(y):
     return 2.0 * asin(sqrt(min(0.5 * max(y, 0.0), 1.0)))
 
 
-def roots_outside(point, J, sigma, known, count):
+def roots_outside(point, J, sigma, known, count, patience=MAX_CELLS):
     """Number of roots with Re s > sigma, nan if that is not to be had; and a guess of the largest, 0 if none was met.
 
-    N - (turns of g) = (zeros of the leading coefficient outside) + (passes of the branches, with their signs).
+    N - (turns of g) = (zeros of the leading coefficient outside) + (passes of the branches, with their signs). Once a
+    root is met, no more than `patience` cells of an arc are looked at.
     """
     p, hints, r = point.p, point.hints, point.F.shape[2] - 1
     outside = zeros_outside(point, J, sigma)
@@ -245,7 +248,7 @@ def roots_outside(point, J, sigma, known, count):
             if begin == 0.0:
                 hints[0] = low
             start, end = angle(begin) * (1.0 - 1e-12), min(angle(low) * (1.0 + 1e-12), pi)
-            passes, guess = passes_on_arc(point, sigma, excess, start, end, known, count)
+            passes, guess = passes_on_arc(point, sigma, excess, start, end, known, count, patience)
             total += passes
             if guess != 0.0 and (best == 0.0 or guess.real > best.real):
                 best = guess

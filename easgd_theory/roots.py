@@ -11,7 +11,7 @@ from math import exp, log, pi
 
 import numpy as np
 
-from easgd_theory.certificate import roots_outside
+from easgd_theory.certificate import MAX_CELLS, roots_outside
 from easgd_theory.modulus import ROUNDING
 from easgd_theory.pencil import (
     Point,
@@ -124,7 +124,7 @@ def search(point, J, known):
     return count
 
 
-def certify(point, J, known, count, tries):
+def certify(point, J, known, count, tries, patience):
     """Logarithm of the largest modulus and whether no root is larger; roots that come to light are added to `known`."""
     F, p, r = point.F, point.p, point.F.shape[2] - 1
     for _ in range(tries):
@@ -143,7 +143,10 @@ def certify(point, J, known, count, tries):
         if r == 1 and count < len(known):
             known[count] = 0.0j  # the root that g has and f has not
             met += 1
-        outside, guess = roots_outside(point, J, top + slack, known, met)
+        outside, guess = roots_outside(point, J, top + slack, known, met, patience)
+        if outside != 0.0 and guess == 0.0 and abs(top) < 1e-12:
+            # Whole branches may have modulus 1, which rounding hides; a radius of 1 need not be told from 1 + 1e-9.
+            outside, guess = roots_outside(point, J, top + 1e-9, known, met, patience)
         if outside == 0.0:
             return top, True
         count = add_known(F, p, guess, known, count)
@@ -162,13 +165,13 @@ def dominant_root(point, known, start):
     if start == start:
         count = add_known(point.F, point.p, start, known, 0)
         if count > 0:
-            top, certified = certify(point, J, known, count, 2)
+            top, certified = certify(point, J, known, count, 2, 30)
             if certified:
                 return top, True
     count = search(point, J, known)
     if count == 0:
         return np.nan, False
-    return certify(point, J, known, count, 30)
+    return certify(point, J, known, count, 30, MAX_CELLS)
 
 
 def new_point(F, p):
