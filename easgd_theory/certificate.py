@@ -13,7 +13,7 @@ import numpy as np
 from easgd_theory.modulus import ROUNDING, all_inside, modulus_polynomials
 from easgd_theory.pencil import branches, length, log_modulus, reciprocal, taylor, wrapped
 
-MAX_CELLS = 4000
+MAX_CELLS = 4000.0
 
 # What a cell may turn out to be.
 CLEAR, SPLIT, OUTSIDE = 0, 1, 2
@@ -220,7 +220,7 @@ def angle(y):
     return 2.0 * asin(sqrt(min(0.5 * max(y, 0.0), 1.0)))
 
 
-def roots_outside(point, J, sigma, known, count, patience=MAX_CELLS):
+def roots_outside(point, J, sigma, known, count, patience):
     """Number of roots with Re s > sigma, nan if that is not to be had; and a guess of the largest, 0 if none was met.
 
     N - (turns of g) = (zeros of the leading coefficient outside) + (passes of the branches, with their signs). Once a

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from hashlib import sha256
 from inspect import getsource
@@ -20,6 +21,7 @@ from easgd_theory.maps import Field
 from easgd_theory.visit import tick
 
 _ONE_AT_A_TIME = Lock()  # numba's workqueue layer ends the process if two threads enter a parallel kernel at once
+_BLOCK = 32  # points of which each starts from its neighbour's roots
 
 Polynomial = dict[tuple[int, int, int], Any]
 """Coefficients by the exponents of v = w - 1, zeta = z - 1 and S, the mean of z, ..., z^(p-1)."""
@@ -100,13 +102,34 @@ def _determinant(rows: Sequence[Sequence[Polynomial]]) -> Polynomial:
 
 
 def dominant_roots(coefficients: np.ndarray, p: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Logarithm of the round's spectral radius at each point, |f'| at the root, and whether it is certified."""
+    """Logarithm of the round's spectral radius at each point, |f'| at the root, and whether it is certified.
+
+    Blocks of neighbouring points, always the same ones, are spread over as many threads as NUMBA_NUM_THREADS allows.
+    """
     points = len(coefficients)
-    result, slope, certified = np.empty(points), np.empty(points), np.zeros(points, dtype=bool)
+    coefficients = np.ascontiguousarray(coefficients)
+    columns = coefficients, np.empty(points), np.empty(points), np.zeros(points, dtype=bool)
     kernel = compiled()["radii"] if points > 1 else roots.radii
-    with _ONE_AT_A_TIME:
-        kernel(np.ascontiguousarray(coefficients), float(p), result, slope, certified)
-    return result, slope, certified
+
+    def some(starts: Iterable[int]) -> None:
+        for start in starts:
+            F, result, slope, certified = (column[start : start + _BLOCK] for column in columns)
+            kernel(F, float(p), result, slope, certified)
+
+    starts = range(0, points, _BLOCK)
+    workers = min(_threads(), len(starts))
+    if workers > 1:
+        with ThreadPoolExecutor(workers) as pool:  # the kernel releases the interpreter's lock
+            list(pool.map(some, (starts[k::workers] for k in range(workers))))
+    else:
+        some(starts)
+    return columns[1], columns[2], columns[3]
+
+
+def _threads() -> int:
+    from numba import config
+
+    return int(config.NUMBA_NUM_THREADS)
 
 
 @cache
@@ -123,11 +146,9 @@ def compiled() -> dict[str, Any]:
     namespace: dict[str, Any] = {}
     for module in modules:
         namespace |= vars(module)
-    namespace["prange"] = numba.prange
     for function in list(namespace.values()):
         if isinstance(function, FunctionType) and function.__module__ in {module.__name__ for module in modules}:
             plain = FunctionType(function.__code__, namespace, function.__name__)
             plain.__module__, plain.__qualname__ = function.__module__, f"{function.__name__}_{digest}"
-            parallel = function.__name__ == "radii"
-            namespace[function.__name__] = numba.njit(cache=True, error_model="numpy", parallel=parallel)(plain)
+            namespace[function.__name__] = numba.njit(cache=True, error_model="numpy", nogil=True)(plain)
     return namespace

@@ -27,8 +27,7 @@ from easgd_theory.pencil import (
 )
 from easgd_theory.simultaneous import FEW, all_roots, improve, roots_room
 
-prange = range  # numba's, where this is compiled
-BLOCK = 32  # points that start from their neighbour's roots
+NONE = np.int64(0)  # numba compiles a function anew for a literal 0
 LARGEST = 700.0  # logarithm of the largest modulus that is told from infinity
 SMALLEST = -20.0  # below this a root may be rounding
 
@@ -124,10 +123,10 @@ def search(point, J, known):
     return count
 
 
-def certify(point, J, known, count, tries, patience):
+def certify(point, J, known, count, patience):
     """Logarithm of the largest modulus and whether no root is larger; roots that come to light are added to `known`."""
     F, p, r = point.F, point.p, point.F.shape[2] - 1
-    for _ in range(tries):
+    for _ in range(2 if patience < MAX_CELLS else 30):
         top = known[0].real
         if top > LARGEST:
             return np.inf, True
@@ -143,12 +142,13 @@ def certify(point, J, known, count, tries, patience):
         if r == 1 and count < len(known):
             known[count] = 0.0j  # the root that g has and f has not
             met += 1
-        outside, guess = roots_outside(point, J, top + slack, known, met, patience)
-        if outside != 0.0 and guess == 0.0 and abs(top) < 1e-12:
-            # Whole branches may have modulus 1, which rounding hides; a radius of 1 need not be told from 1 + 1e-9.
-            outside, guess = roots_outside(point, J, top + 1e-9, known, met, patience)
-        if outside == 0.0:
-            return top, True
+        # Whole branches may have modulus 1, which rounding hides; a radius of 1 need not be told from 1 + 1e-9.
+        for margin in (slack, 1e-9):
+            outside, guess = roots_outside(point, J, top + margin, known, met, patience)
+            if outside == 0.0:
+                return top, True
+            if guess != 0.0 or abs(top) >= 1e-12:
+                break
         count = add_known(F, p, guess, known, count)
         if known[0].real <= top:
             return top, False
@@ -162,16 +162,17 @@ def dominant_root(point, known, start):
     """
     slow_polynomial(point.F, point.p, point.g)
     J = leading_zeros(point.g, point.zeros)
-    if start == start:
-        count = add_known(point.F, point.p, start, known, 0)
+    top, certified = np.nan, False
+    for patience in (30.0, MAX_CELLS):
+        if patience < MAX_CELLS:
+            count = add_known(point.F, point.p, start, known, NONE) if start == start else NONE
+        else:
+            count = search(point, J, known)
         if count > 0:
-            top, certified = certify(point, J, known, count, 2, 30)
-            if certified:
-                return top, True
-    count = search(point, J, known)
-    if count == 0:
-        return np.nan, False
-    return certify(point, J, known, count, 30, MAX_CELLS)
+            top, certified = certify(point, J, known, count, patience)
+        if certified:
+            break
+    return top, certified
 
 
 def new_point(F, p):
@@ -192,31 +193,36 @@ def new_point(F, p):
     )
 
 
-def one_by_one(coefficients, p, result, slope, certified):
-    """`radii` of a block of neighbours."""
+def radii(coefficients, p, result, slope, certified):
+    """At every point the logarithm of the round's radius, whether it is certified, and a slope.
+
+    The points are neighbours: each starts from the last one's roots. The slope is |f'| at the dominant root, or at
+    z = 1 if that is a root and there |f'| is smaller: 0 at a double root.
+    """
     known = np.full(8, np.nan + 0j)
     start = complex(np.nan, 0.0)
     room = new_point(coefficients[0], p)
     few = p >= 2 and (coefficients.shape[1] - 1) * p + coefficients.shape[2] - 1 <= FEW
     x, before, W, size = roots_room(room.g, p if few else 0.0)
-    reals, kept, ahead = 0, 0, 0.0
+    reals, kept, ahead = NONE, NONE, 0.0
     for i in range(len(coefficients)):
         F = coefficients[i]
         point = Point(
             F, room.g, p, room.t, room.v, room.half_plane, room.basis, room.polynomials, room.zeros, room.hints
         )
         done = False
-        if kept > 0:
-            for q in range(kept):  # on a straight line through the last two points' roots
-                before[q], x[q] = x[q], x[q] + ahead * (x[q] - before[q])
-            known[0], done = improve(F, p, x, reals, kept, W, size)
-            ahead = 1.0
-        if few and not done:
-            slow_polynomial(F, p, point.g)
-            reals, kept = all_roots(point, leading_zeros(point.g, point.zeros), x, W, size)
-            ahead = 0.0
+        for cold in range(2 if few else 0):
+            if cold:
+                slow_polynomial(F, p, point.g)
+                reals, kept = all_roots(point, leading_zeros(point.g, point.zeros), x, W, size)
+            else:
+                for q in range(kept):  # on a straight line through the last two points' roots
+                    before[q], x[q] = x[q], x[q] + ahead * (x[q] - before[q])
             if kept > 0:
                 known[0], done = improve(F, p, x, reals, kept, W, size)
+            ahead = 0.0 if cold else 1.0
+            if done:
+                break
         if done:
             result[i], certified[i] = known[0].real, True
         else:
@@ -228,14 +234,3 @@ def one_by_one(coefficients, p, result, slope, certified):
         if at_one < 1e-9 and at_one <= ROUNDING * np.abs(F).sum():
             _, derivative = pencil(F, p, 0.0j)
             slope[i] = min(slope[i], abs(derivative))
-
-
-def radii(coefficients, p, result, slope, certified):
-    """At every point the logarithm of the round's radius, whether it is certified, and a slope.
-
-    The slope is |f'| at that root, or at z = 1 if that is a root and there |f'| is smaller: 0 at a double root.
-    """
-    for block in prange((len(coefficients) + BLOCK - 1) // BLOCK):
-        low = block * BLOCK
-        high = min(low + BLOCK, len(coefficients))
-        one_by_one(coefficients[low:high], p, result[low:high], slope[low:high], certified[low:high])

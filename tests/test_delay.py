@@ -84,7 +84,9 @@ def test_the_certificate_counts_the_roots_outside_any_circle(rule):
     moduli = np.abs(np.linalg.eigvals(composed(type(rule), RoundRobin(p), field)))
     levels = np.unique(np.round(np.log(moduli[moduli > 1e-3]), 9))
     for sigma in (levels[1:] + levels[:-1]) / 2:
-        outside, _ = certificate.roots_outside(point, zeros, sigma, np.empty(0, dtype=complex), 0)
+        outside, _ = certificate.roots_outside(
+            point, zeros, sigma, np.empty(0, dtype=complex), 0, certificate.MAX_CELLS
+        )
         assert outside == np.count_nonzero(moduli > np.exp(sigma))
 
 
