@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 SOURCES = pyproject.toml $(wildcard easgd_theory/*.py easgd_theory/*/*.py figures/*.py easgd_cli/*)
 
-.PHONY: reproduce test lint gallery clean
+.PHONY: reproduce test lint gallery benchmark clean
 
 reproduce: $(VENV)/installed
 	$(BIN)/easgd reproduce $(if $(QUICK),--quick)
@@ -19,6 +19,14 @@ lint: $(VENV)/installed-dev
 
 gallery: $(VENV)/installed-dev
 	$(BIN)/python -m figures.gallery
+
+# One thread each: LAPACK on several that wait for one another would flatter the library.
+benchmark: $(VENV)/installed-benchmark
+	scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
+	  OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/pytest benchmarks/spectra_benchmark.py -q \
+	    --benchmark-storage="file://$$scratch" --benchmark-json="$$scratch/run.json" \
+	    --benchmark-columns=min,median,max,rounds --benchmark-group-by=func && \
+	  $(BIN)/python benchmarks/spectra_table.py "$$scratch/run.json"
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info reproduction
@@ -35,4 +43,8 @@ $(VENV)/installed: $(BIN)/python $(SOURCES)
 # Editable, so that the tests see the tree.
 $(VENV)/installed-dev: $(BIN)/python pyproject.toml
 	$(BIN)/pip install --quiet --editable ".[dev]"
+	@touch $@
+
+$(VENV)/installed-benchmark: $(VENV)/installed-dev
+	$(BIN)/pip install --quiet --editable ".[benchmark]"
 	@touch $@

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -19,13 +21,16 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
+    from easgd_cli.store import MapStore
     from easgd_theory.algorithm import Algorithm
     from easgd_theory.schedules import Schedule
 
 PICTURES = (".png", ".svg", ".pdf")
-DATA = (".nc", ".csv")
+DATA = (".nc", ".csv", ".zarr")
 LARGEST_GRID = 2**24
+LARGEST_STORE = 2**32
 _CHUNKS = 64
+_MOST_PIXELS = 1024  # along an axis: the picture has no more
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,11 @@ class Job:
     picture: Path | None
     data: Path | None
 
+    @property
+    def is_stored(self) -> bool:
+        """Whether the map goes to a store that is filled piece by piece, and not through memory."""
+        return self.data is not None and self.data.suffix.lower() == ".zarr"
+
     def check(self) -> tuple[Algorithm, Schedule]:
         """Refuse what cannot be computed or written, before anything is; the record and the schedule otherwise."""
         algorithm = self.question.algorithm
@@ -125,17 +135,33 @@ class Job:
                 raise click.UsageError(f"{axis.name} is given twice: as {option} and as {flag(axis.name)} {given:g}")
         if self.x.name == self.y.name:
             raise click.UsageError(f"--x and --y must be over two parameters, got {self.x.name} twice")
-        if self.x.count * self.y.count > LARGEST_GRID:
-            raise click.UsageError(
-                f"--x and --y may span up to {LARGEST_GRID} points, got {self.x.count} x {self.y.count}"
-            )
+        self._check_size()
         schedule = self.question.schedule()
         record = self.question.record(varying={self.x.name, self.y.name})
         if self.picture:
             check_file("-o", self.picture, PICTURES)
-        if self.data:
+        if self.data and not self.is_stored:  # what a store must be is known to easgd_cli.store
             check_file("--data", self.data, DATA)
         return record, schedule
+
+    def _check_size(self) -> None:
+        got = f"got {self.x.count} x {self.y.count}"
+        if max(self.x.count, self.y.count) > LARGEST_GRID:
+            raise click.UsageError(f"--x and --y may have up to {LARGEST_GRID} values each, {got}")
+        if self.x.count * self.y.count > (LARGEST_STORE if self.is_stored else LARGEST_GRID):
+            raise click.UsageError(
+                f"--x and --y may span up to {LARGEST_GRID} points, {LARGEST_STORE} where --data ends in .zarr, {got}"
+            )
+
+
+def block(job: Job, algorithm: Algorithm, schedule: Schedule, xs: np.ndarray, ys: np.ndarray) -> xr.Dataset:
+    """The map over some of the values of the axes."""
+    from easgd_theory.grids import stability_map
+
+    values = {job.x.name: xs, job.y.name: ys}
+    h = values.pop("h", job.question.curvature)
+    with one_sentence():
+        return stability_map(replace(algorithm, **values), schedule, h)  # type: ignore[type-var]
 
 
 def compute(job: Job, algorithm: Algorithm, schedule: Schedule) -> xr.Dataset:
@@ -144,17 +170,42 @@ def compute(job: Job, algorithm: Algorithm, schedule: Schedule) -> xr.Dataset:
     import xarray as xr
 
     from easgd_cli.progress import progress
-    from easgd_theory.regions import stability_map
 
     parts = np.array_split(job.y.values(), min(_CHUNKS, job.y.count))
     grids = []
-    with progress("map", len(parts)) as bar, one_sentence():
+    with progress("map", len(parts)) as bar:
         for part in parts:
-            values = {job.x.name: job.x.values(), job.y.name: part}
-            h = values.pop("h", job.question.curvature)
-            grids.append(stability_map(replace(algorithm, **values), schedule, h))  # type: ignore[type-var]
+            grids.append(block(job, algorithm, schedule, job.x.values(), part))
             bar.advance()
     return xr.concat(grids, job.y.name, combine_attrs="override").transpose(job.y.name, job.x.name)
+
+
+def stored(job: Job, algorithm: Algorithm, schedule: Schedule) -> MapStore:
+    """The store of the map, which may hold a part of it, or all of it."""
+    from easgd_cli.store import open_store
+    from easgd_theory.grids import map_attributes
+
+    assert job.data is not None
+    axes = {axis.name: axis.values() for axis in (job.y, job.x)}
+    given = {name: values for name, values in axes.items() if name != "h"}
+    h = axes.get("h", job.question.curvature)
+    return open_store(job.data, axes, map_attributes(replace(algorithm, **given), schedule, h))  # type: ignore[type-var]
+
+
+def fill(job: Job, algorithm: Algorithm, schedule: Schedule, store: MapStore) -> None:
+    """Compute and store what is missing, tile by tile."""
+    from easgd_cli.progress import progress
+
+    xs, ys = job.x.values(), job.y.values()
+    missing = store.missing()
+    done = store.total - len(missing)
+    if done:
+        rest = "continuing" if missing else "nothing is left to compute"
+        click.echo(f"easgd: {str(store.path)!r} holds {done} of {store.total} tiles, {rest}", err=True)
+    with progress("map", store.total, done) as bar:
+        for tile in missing:
+            store.write(tile, block(job, algorithm, schedule, xs[tile[job.x.name]], ys[tile[job.y.name]]))
+            bar.advance()
 
 
 def draw(job: Job, grid: xr.Dataset, path: Path) -> None:
@@ -164,12 +215,22 @@ def draw(job: Job, grid: xr.Dataset, path: Path) -> None:
     from figures.draw import stability_map
     from figures.style import render
 
-    axes = stability_map(grid, x=job.x.name, y=job.y.name)
+    axes = stability_map(_as_pixels(grid), x=job.x.name, y=job.y.name)
     axes.set(xscale=job.x.spacing, yscale=job.y.spacing)
     figure = axes.figure
     assert isinstance(figure, Figure)
     suffix = path.suffix.lower()
     write_bytes(path, _as_pdf(figure) if suffix == ".pdf" else render(figure, suffix))
+
+
+def _as_pixels(grid: xr.Dataset) -> xr.Dataset:
+    """The grid, or evenly spread points of it where it has more than a picture can show, in memory."""
+    import numpy as np
+
+    shown = {
+        name: np.linspace(0, size - 1, min(size, _MOST_PIXELS)).round().astype(int) for name, size in grid.sizes.items()
+    }
+    return grid.isel(shown).load()
 
 
 def _as_pdf(figure: Figure) -> bytes:
@@ -185,9 +246,25 @@ def _as_pdf(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def summary(job: Job, grid: xr.Dataset, seconds: float) -> dict[str, Any]:
-    """What `--json` prints."""
-    radius = grid.spectral_radius
+def totals(parts: Iterable[xr.Dataset]) -> dict[str, Any]:
+    """What is said of a map as a whole, from its parts."""
+    import numpy as np
+
+    points, stable, radii = 0, 0, []
+    for part in parts:
+        points += part.stable.size
+        stable += int(part.stable.sum())
+        values = part.spectral_radius.values
+        radii.append((np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)))
+    low, high = zip(*radii, strict=True)
+    return {
+        "stable_share": stable / points,
+        "spectral_radius": {"min": float(np.fmin.reduce(low)), "max": float(np.fmax.reduce(high))},
+    }
+
+
+def summary(job: Job, grid: xr.Dataset, found: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    """What `--json` prints; `found` are the map's `totals`."""
     return {
         "algorithm": grid.attrs["algorithm"],
         "schedule": job.question.schedule_name,
@@ -197,8 +274,7 @@ def summary(job: Job, grid: xr.Dataset, seconds: float) -> dict[str, Any]:
         "h": None if "h" in (job.x.name, job.y.name) else job.question.curvature,
         "x": job.x.record(),
         "y": job.y.record(),
-        "stable_share": float(grid.stable.mean()),
-        "spectral_radius": {"min": float(radius.min()), "max": float(radius.max())},
+        **found,
         "picture": job.picture and str(job.picture),
         "data": job.data and str(job.data),
         "seconds": round(seconds, 3),
@@ -213,7 +289,12 @@ def command() -> click.Command:
         click.Option(
             ["-o", "--output"], type=click.Path(path_type=Path), help=f"The picture: {listed(PICTURES, 'or')}."
         ),
-        click.Option(["--data"], type=click.Path(path_type=Path), help=f"The numbers: {listed(DATA, 'or')}."),
+        click.Option(
+            ["--data"],
+            type=click.Path(path_type=Path),
+            help=f"The numbers: {listed(DATA, 'or')}. A .zarr store may be larger than memory, and is continued where "
+            "it was stopped.",
+        ),
         click.Option(["--json", "as_json"], is_flag=True, help="Print the summary as JSON."),
     ]
     return click.Command("map", params=[*question_parameters(), *own], callback=_run, help=_HELP)
@@ -229,6 +310,22 @@ Example: easgd map admm --p 8 --x rho:0:10:256 --y eta:0:0.01:256 -o region.png
 """
 
 
+@contextmanager
+def _told_how_to_continue(store: MapStore) -> Iterator[None]:
+    from easgd_cli.main import INTERRUPTED
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        done = store.total - len(store.missing())
+        click.echo(  # below the ^C, as click does it
+            f"\neasgd: interrupted; {str(store.path)!r} holds {done} of {store.total} tiles, "
+            "and the same command continues there",
+            err=True,
+        )
+        raise click.exceptions.Exit(INTERRUPTED) from None
+
+
 @click.pass_context
 def _run(
     context: click.Context, x: Axis | None, y: Axis | None, output: Path | None, data: Path | None, as_json: bool
@@ -242,12 +339,19 @@ def _run(
     job = Job(question, x, y, output, data)
     algorithm, schedule = job.check()
     began = time.perf_counter()
-    grid = compute(job, algorithm, schedule)
+    if job.is_stored:
+        store = stored(job, algorithm, schedule)
+        with _told_how_to_continue(store):
+            fill(job, algorithm, schedule, store)
+            grid, found = store.dataset(), totals(store.parts())
+    else:
+        grid = compute(job, algorithm, schedule)
+        found = totals([grid])
+        if data:
+            write_data(grid, data)
     if output:
         draw(job, grid, output)
-    if data:
-        write_data(grid, data)
-    record = summary(job, grid, time.perf_counter() - began)
+    record = summary(job, grid, found, time.perf_counter() - began)
     if as_json:
         click.echo(to_json(record))
         return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from easgd_theory.files import atomic
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -74,32 +75,24 @@ def check_directory(option: str, directory: Path, shown: str) -> None:
 
 
 @contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path with the same suffix in the same directory, which replaces `path` if the block succeeds."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+def _whole_file(path: Path) -> Iterator[Path]:
+    """`atomic`; raises UsageError where the disk refuses."""
     try:
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp's files are private, others' are not
-        temporary.replace(path)
+        with atomic(path) as temporary:
+            yield temporary
     except OSError as error:
         raise click.UsageError(f"cannot write {str(path)!r}: {(error.strerror or str(error)).lower()}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file, complete or not at all."""
-    with atomic(path) as temporary:
+    with _whole_file(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_data(dataset: xr.Dataset, path: Path) -> None:
     """Write a dataset as netCDF, or where `path` ends in .csv as a table with one row per point."""
-    with atomic(path) as temporary:
+    with _whole_file(path) as temporary:
         if path.suffix.lower() == ".csv":
             first = next(iter(dataset.data_vars.values()))
             dataset.to_dataframe(dim_order=list(first.dims)).to_csv(temporary)

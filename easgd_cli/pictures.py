@@ -62,6 +62,10 @@ def _largest_rates(quick: bool) -> xr.Dataset:
     return data.largest_rates(workers=(1, 2, 3, 4, 6, 8)) if quick else data.largest_rates()
 
 
+def _limit_regions(quick: bool) -> xr.Dataset:
+    return data.limit_regions(size=12, workers=(1, 2, 3, 8)) if quick else data.limit_regions()
+
+
 def _synchronous_error(quick: bool) -> xr.Dataset:
     return data.synchronous_error(size=32 if quick else 128)
 
@@ -98,6 +102,15 @@ PICTURES = (
         "not notice p; DOWNPOUR's limit shrinks like 1/p; ADMM has a lower limit from p = 3 on.",
         _largest_rates,
         draw.largest_rates,
+    ),
+    Picture(
+        "limit_regions",
+        "beyond the paper: infinitely many workers",
+        "How the round-robin regions move as workers are added, up to the limit. EASGD's hardly moves; EAMSGD's is "
+        "close to its limit from p = 4 on, while p = 1 misleads where τ > 1; ADMM diverges in a region that grows, but "
+        "to a limit; DOWNPOUR's stable region shrinks to nothing.",
+        _limit_regions,
+        draw.limit_regions,
     ),
     Picture(
         "synchronous_error",

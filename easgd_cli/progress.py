@@ -45,8 +45,8 @@ class Bar:
 
 
 @contextmanager
-def progress(title: str, total: int) -> Iterator[Bar]:
-    """A bar for `total` steps."""
+def progress(title: str, total: int, done: int = 0) -> Iterator[Bar]:
+    """A bar for `total` steps, `done` of which were taken before."""
     if not sys.stderr.isatty():
         yield Bar(None, None, total)
         return
@@ -55,4 +55,4 @@ def progress(title: str, total: int) -> Iterator[Bar]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        yield Bar(bar, bar.add_task(title, total=total), total)
+        yield Bar(bar, bar.add_task(title, total=total, completed=done), total)

@@ -48,8 +48,8 @@ class Question:
         The algorithm's record.
     schedule_name : str
         ``"round-robin"`` or ``"synchronous"``.
-    p : int or None
-        Number of workers; None where it was not given.
+    p : int, inf or None
+        Number of workers; None where it was not given, inf for the limit of infinitely many.
     tau : int
         Communication period.
     h : float or None
@@ -60,7 +60,7 @@ class Question:
 
     algorithm: type[Algorithm]
     schedule_name: str
-    p: int | None
+    p: int | float | None
     tau: int
     h: float | None
     values: Mapping[str, float]
@@ -77,8 +77,8 @@ class Question:
             p = 1
         if p is None:
             raise click.UsageError(f"{name} needs --p, the number of workers: a whole number of at least 1")
-        schedule = SCHEDULES[self.schedule_name](p=p, tau=self.tau)
         with one_sentence():
+            schedule = SCHEDULES[self.schedule_name](p=p, tau=self.tau)
             self.algorithm.check(schedule)
         return schedule
 
@@ -145,6 +145,16 @@ class Count(click.ParamType):
         return number
 
 
+class Workers(Count):
+    """A number of workers, or inf for the limit of infinitely many."""
+
+    name = "integer or inf"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read a number of workers."""
+        return math.inf if str(value).lower() == "inf" else super().convert(value, param, ctx)
+
+
 def _shown(param: click.Parameter | None) -> str:
     return param.opts[0] if param is not None else "the value"
 
@@ -152,7 +162,7 @@ def _shown(param: click.Parameter | None) -> str:
 def question_parameters() -> list[click.Parameter]:
     """The argument ALGORITHM and its flags, read from the registry as it is now; `asked` collects what was given."""
     fixed = [
-        click.Option(["--p"], type=Count(), help="Number of workers; a sequential method has 1."),
+        click.Option(["--p"], type=Workers(), help="Number of workers, inf for the limit; a sequential method has 1."),
         click.Option(
             ["--tau"], type=Count(), default=1, show_default=True, help="Communication period: steps per exchange."
         ),

@@ -10,7 +10,7 @@ import click
 from easgd_cli.output import show_table, to_json
 from easgd_cli.question import Question, asked, one_sentence, question_parameters
 from easgd_theory.algorithm import Algorithm
-from easgd_theory.regions import stable_intervals
+from easgd_theory.regions import sampled_intervals, stable_intervals
 from easgd_theory.schedules import Schedule, Synchronous
 from easgd_theory.spectrum import is_stable, spectral_radius
 
@@ -89,7 +89,7 @@ class Answer:
         return {
             "algorithm": type(self.algorithm).__name__,
             "schedule": self.question.schedule_name,
-            "p": self.schedule.p,
+            "p": "inf" if self.schedule.infinite else self.schedule.p,  # strict JSON has no infinity
             "tau": self.schedule.tau,
             "parameters": self.parameters(),
             "h": self.question.curvature,
@@ -131,26 +131,29 @@ def _closed_form(algorithm: Algorithm, schedule: Schedule) -> tuple[ClosedForm |
     return ClosedForm(known.statement, known.exact, known.domain, known.reference), ""
 
 
-def _all_edges(question: Question, algorithm: Algorithm, schedule: Schedule, stable: bool) -> dict[str, Edges]:
-    edges = {}
+def _all_edges(
+    question: Question, algorithm: Algorithm, schedule: Schedule, stable: bool, proved: bool
+) -> dict[str, Edges]:
+    edges, find = {}, stable_intervals if proved else sampled_intervals
     for name in algorithm.parameters():
-        intervals = stable_intervals(name, algorithm, schedule, question.curvature)
+        intervals = find(name, algorithm, schedule, question.curvature)
         edges[name] = nearest_edges(getattr(algorithm, name), intervals, stable)
     return edges
 
 
 def answer(question: Question, with_edges: bool | None = None) -> Answer:
-    """Compute the answer; `with_edges` None leaves the edges out where they would take long."""
+    """Compute the answer; `with_edges` None takes the edges from samples, or leaves them out where that takes long."""
     schedule, algorithm = question.schedule(), question.record()
+    proved = bool(with_edges)
     if with_edges is None:
-        small = isinstance(schedule, Synchronous) or schedule.workers() * len(algorithm.worker) <= LARGEST_STATE
-        with_edges = small
+        compiles = not schedule.infinite and schedule.workers() * len(algorithm.worker) > LARGEST_STATE
+        with_edges = isinstance(schedule, Synchronous) or not compiles
     with one_sentence():
         radius = float(spectral_radius(algorithm, schedule, question.curvature))
         stable = bool(is_stable(algorithm, schedule, question.curvature))
         converges = bool(is_stable(algorithm, schedule, question.curvature, strict=True))
     condition, no_condition = _closed_form(algorithm, schedule)
-    edges = _all_edges(question, algorithm, schedule, stable) if with_edges else None
+    edges = _all_edges(question, algorithm, schedule, stable, proved) if with_edges else None
     return Answer(question, schedule, algorithm, radius, stable, converges, condition, no_condition, edges)
 
 
@@ -199,7 +202,8 @@ def command() -> click.Command:
     edges = click.Option(
         ["--edges/--no-edges"],
         default=None,
-        help=f"Compute the stable edges.  [default: round-robin, only up to {LARGEST_STATE} worker variables]",
+        help="Compute the stable edges, with proof that none is missed.  "
+        f"[default: from samples; round-robin, only up to {LARGEST_STATE} worker variables]",
     )
     as_json = click.Option(["--json", "as_json"], is_flag=True, help="Print JSON, at full precision.")
     return click.Command("stability", params=[*question_parameters(), edges, as_json], callback=_run, help=_HELP)

@@ -20,18 +20,20 @@ if TYPE_CHECKING:
         Lookahead,
     )
     from easgd_theory.conditions import stability_condition
+    from easgd_theory.grids import stability_map
     from easgd_theory.maps import iteration_map
     from easgd_theory.noise import moments, stationary_covariance
-    from easgd_theory.regions import critical_value, stability_map, stable_intervals
+    from easgd_theory.regions import critical_value, stable_intervals
     from easgd_theory.schedules import RoundRobin, Synchronous
     from easgd_theory.spectrum import is_stable, spectral_radius
 
 _HOME = {
     "algorithms": "ADMM ALGORITHMS DOWNPOUR DiLoCo EAMSGD EASGD LocalSGD Lookahead MDOWNPOUR MSGD SGD",
     "conditions": "stability_condition",
+    "grids": "stability_map",
     "maps": "iteration_map",
     "noise": "moments stationary_covariance",
-    "regions": "critical_value stability_map stable_intervals",
+    "regions": "critical_value stable_intervals",
     "schedules": "RoundRobin Synchronous",
     "spectrum": "is_stable spectral_radius",
 }

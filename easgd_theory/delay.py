@@ -129,7 +129,7 @@ def dominant_roots(coefficients: np.ndarray, p: int) -> tuple[np.ndarray, np.nda
 def _threads() -> int:
     from numba import config
 
-    return int(config.NUMBA_NUM_THREADS)
+    return int(config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
 
 
 @cache

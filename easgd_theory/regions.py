@@ -1,22 +1,18 @@
-"""Stable sets: all intervals along one parameter, critical values, and maps over grids."""
+"""Stable sets: all intervals along one parameter, and critical values."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from easgd_theory.algorithm import Algorithm, as_instance, as_real
+from easgd_theory.algorithm import Algorithm, as_instance
+from easgd_theory.line import Line
+from easgd_theory.proofs import LogGrowth, resolved
 from easgd_theory.schedules import Schedule
 from easgd_theory.spectrum import TOLERANCE, round_growth
-
-if TYPE_CHECKING:
-    import xarray as xr
-
-    LogGrowth = Callable[[np.ndarray], np.ndarray]
 
 _DECADES = 12
 _PER_DECADE = 40
@@ -28,9 +24,12 @@ def stable_intervals(
 ) -> list[tuple[float, float]]:
     r"""All intervals of positive values of one parameter in which the spectral radius is at most 1.
 
-    A stable set need not be one interval, and need not touch 0. The radius is sampled geometrically over
-    :math:`10^{\pm 12}` (40 values a decade); every local extremum of the samples is then resolved, so that an interval
-    between two samples shows, and every edge is bisected to rounding.
+    A stable set need not be one interval, and need not touch 0. Each piece of :math:`10^{\pm 12}` is *proved* stable,
+    or unstable, by enclosing the round for a whole interval of the parameter at once (docs/intervals.md); what remains
+    are pieces of relative width below 1e-8, and in those an edge is bisected to rounding. So no wider interval is
+    missed, unless a warning says where the proof did not succeed. In the limit p = inf, and for a rule in which more
+    than two variables of a worker matter, nothing is proved: edges are then those that samples show (40 values a
+    decade, and every local extremum of them resolved).
 
     Parameters
     ----------
@@ -49,20 +48,35 @@ def stable_intervals(
     ValueError, TypeError
         A name that is no parameter, another parameter missing or not scalar.
 
+    Warns
+    -----
+    RuntimeWarning
+        Where it could not be proved that no edge is left, or a value could not be certified and counts as unstable.
+
     Examples
     --------
     >>> from easgd_theory import DOWNPOUR, RoundRobin, stable_intervals
     >>> [(round(a, 4), round(b, 4)) for a, b in stable_intervals("eta", DOWNPOUR(), RoundRobin(p=8, tau=2))]
     [(0.0, 0.1107), (1.8893, 2.0)]
     """
-    growth = _log_growth(name, as_instance(algorithm), schedule, h, over_spectrum)
-    samples = np.geomspace(10.0**-_DECADES, 10.0**_DECADES, 2 * _DECADES * _PER_DECADE + 1)
+    rule = as_instance(algorithm)
+    growth = _log_growth(name, rule, schedule, h, over_spectrum)
+    samples = _samples()
     values = growth(samples)
-    for sign in (1.0, -1.0):  # a stable dip between unstable samples, an unstable hump between stable ones
-        found = _extrema(samples, values, growth, sign)
-        samples, order = np.unique(np.concatenate([samples, found]), return_index=True)
-        values = np.concatenate([values, growth(found)])[order]
-    return _intervals(samples, _stable(values), growth)
+    line = Line(name, rule, schedule, h)
+    if not line.has_pencil():
+        return _from_samples(name, growth, samples, values)
+    found = resolved(line, growth, samples, values, _ROUNDING)
+    intervals = _intervals(found.samples, found.values <= _ROUNDING, growth)
+    if found.uncertified:
+        message = f"{found.uncertified} values of {name} could not be certified, and count as unstable"
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+    for low, high in found.unproved:
+        message = (
+            f"no edge was found between {name} = {low:.9g} and {high:.9g}, nor could it be proved that none is there"
+        )
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+    return intervals
 
 
 def critical_value(
@@ -90,81 +104,50 @@ def critical_value(
     return intervals[0][1] if intervals and intervals[0][0] == 0 else float("nan")
 
 
-def stability_map(algorithm: Algorithm | type[Algorithm], schedule: Schedule, h: Any = 1.0) -> xr.Dataset:
-    """Spectral radius over the grid that the one-dimensional parameters (and `h`) span.
+def sampled_intervals(
+    name: str, algorithm: Algorithm | type[Algorithm], schedule: Schedule, h: Any = 1.0, *, over_spectrum: bool = False
+) -> list[tuple[float, float]]:
+    """`stable_intervals` as samples show them: nothing is proved, and up to some 25 variables nothing is compiled.
 
     Parameters
     ----------
-    algorithm : Algorithm
-        Parameters that are 1-D arrays become the dimensions, in the order of the record, then `h`; the others are
-        scalars.
-    schedule : Synchronous or RoundRobin
-    h : float or 1-D array, default 1.0
-        Curvature.
+    name, algorithm, schedule, h, over_spectrum
+        As in `stable_intervals`.
 
     Returns
     -------
-    xarray.Dataset
-        `spectral_radius`, `stable` (radius at most 1 + 1e-9) and `certified`. Where the last is False (see
-        `spectral_radius`) the radius is that of the largest eigenvalue found, a lower bound, or nan. Attributes hold
-        the algorithm, the schedule, the scalars and the version.
-
-    Raises
-    ------
-    ValueError
-        No parameter, or an empty one, spans the grid.
+    list of (float, float)
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from easgd_theory import ADMM, RoundRobin, stability_map
-    >>> grid = stability_map(ADMM(eta=np.linspace(0, 0.01, 5), rho=np.linspace(0, 10, 3)), RoundRobin(p=3))
-    >>> dict(grid.sizes)
-    {'eta': 5, 'rho': 3}
+    >>> from easgd_theory import EASGD, RoundRobin
+    >>> [(low, round(high, 6)) for low, high in sampled_intervals("alpha", EASGD(eta=1.0), RoundRobin(p=3))]
+    [(0.0, 0.666667)]
     """
-    import xarray as xr
-
-    rule = as_instance(algorithm)
-    values = {name: getattr(rule, name) for name in rule.parameters()} | {"h": h}
-    axes = {name: as_real(name, value) for name, value in values.items() if np.ndim(value)}
-    if not axes:
-        raise ValueError("no parameter spans the grid: give at least one as a 1-D array")
-    for name, axis in axes.items():
-        if axis.ndim != 1 or axis.size == 0:
-            raise ValueError(f"{name} must be a non-empty 1-D array or a scalar, got shape {axis.shape}")
-    spread = dict(zip(axes, np.meshgrid(*axes.values(), indexing="ij", sparse=True), strict=True))
-    curvature = spread.pop("h", h)
-    radius, certified, _ = round_growth(replace(rule, **spread), schedule, curvature)  # type: ignore[type-var]
-    grid = xr.Dataset(
-        {
-            "spectral_radius": (tuple(axes), radius),
-            "stable": (tuple(axes), certified & (radius <= 1 + TOLERANCE)),
-            "certified": (tuple(axes), certified),
-        },
-        coords=axes,
-        attrs=_attributes(rule, schedule, {name: value for name, value in values.items() if name not in axes}),
-    )
-    grid["spectral_radius"].attrs["long_name"] = "spectral radius of one round"
-    return grid
+    growth = _log_growth(name, as_instance(algorithm), schedule, h, over_spectrum)
+    samples = _samples()
+    return _from_samples(name, growth, samples, growth(samples))
 
 
-def _attributes(rule: Algorithm, schedule: Schedule, scalars: dict[str, Any]) -> dict[str, Any]:
-    from importlib.metadata import version
+def _from_samples(name: str, growth: LogGrowth, samples: np.ndarray, values: np.ndarray) -> list[tuple[float, float]]:
+    uncertified = int(np.count_nonzero(np.isnan(values)))
+    for sign in (1.0, -1.0):  # a stable dip between unstable samples, an unstable hump between stable ones
+        values = np.where(np.isnan(values), TOLERANCE, values)
+        found = _extrema(samples, values, growth, sign)
+        samples, order = np.unique(np.concatenate([samples, found]), return_index=True)
+        values = np.concatenate([values, growth(found)])[order]
+    if uncertified:
+        message = f"{uncertified} values of {name} could not be certified, and count as unstable"
+        warnings.warn(message, RuntimeWarning, stacklevel=3)
+    return _intervals(samples, _stable(values), growth)
 
-    options = {name: int(getattr(rule, name)) for name in rule.options()}
-    return {
-        "algorithm": type(rule).__name__,
-        "schedule": type(schedule).__name__,
-        "p": schedule.workers(),
-        "tau": schedule.tau,
-        **{name: float(value) for name, value in scalars.items()},
-        **options,
-        "easgd_version": version("easgd"),
-    }
+
+def _samples() -> np.ndarray:
+    return np.geomspace(10.0**-_DECADES, 10.0**_DECADES, 2 * _DECADES * _PER_DECADE + 1)
 
 
 def _log_growth(name: str, rule: Algorithm, schedule: Schedule, h: Any, over_spectrum: bool) -> LogGrowth:
-    """The logarithm of the radius as a function of a 1-D array of values of the parameter `name`."""
+    """The logarithm of the radius as a function of a 1-D array of values of the parameter `name`; nan if unknown."""
     names = (*rule.parameters(), "h")
     if name not in names:
         raise ValueError(f"{type(rule).__name__} has no parameter {name!r}; it takes {', '.join(names)}")
@@ -181,17 +164,11 @@ def _log_growth(name: str, rule: Algorithm, schedule: Schedule, h: Any, over_spe
             varied = replace(rule, **{name: values})  # type: ignore[type-var]
             radius, certified, _ = round_growth(varied, schedule, h, over_spectrum, ask_sign=True)
         # What is not certified is a lower bound: enough to call it unstable, never to call it stable.
-        undecided = np.count_nonzero(~certified & ~(radius > 1 + TOLERANCE))
-        if undecided:
-            warnings.warn(
-                f"{undecided} of {certified.size} values of {name} could not be certified, and count as unstable",
-                RuntimeWarning,
-                stacklevel=4,
-            )
-        radius = np.where(certified, radius, np.fmax(radius, 1 + TOLERANCE))
+        known = certified | (radius > 1 + TOLERANCE)
         if over_spectrum and name != "h":
-            radius = radius.max(axis=-1)
-        return np.log(np.maximum(radius, 1e-300))
+            radius = np.where(known, radius, 0).max(axis=-1)
+            known = known.all(axis=-1) | (radius > 1 + TOLERANCE)
+        return np.where(known, np.log(np.maximum(radius, 1e-300)), np.nan)
 
     return growth
 
@@ -207,7 +184,8 @@ def _extrema(samples: np.ndarray, values: np.ndarray, growth: LogGrowth, sign: f
     rows = np.arange(index.size)
     for _ in range(16):  # each time the bracket shrinks fourfold
         points = low + (high - low) * fraction
-        best = np.argmin(sign * growth(points.ravel()).reshape(points.shape), axis=0)
+        at = np.nan_to_num(growth(points.ravel()), nan=TOLERANCE).reshape(points.shape)
+        best = np.argmin(sign * at, axis=0)
         low, high = points[np.maximum(best - 1, 0), rows], points[np.minimum(best + 1, 8), rows]
     return (low + high) / 2
 
@@ -234,8 +212,7 @@ def _stable(values: np.ndarray) -> np.ndarray:
 def _intervals(samples: np.ndarray, stable: np.ndarray, growth: LogGrowth) -> list[tuple[float, float]]:
     flips = np.flatnonzero(stable[1:] != stable[:-1])
     low, high, left = samples[flips], samples[flips + 1], stable[flips]
-    for _ in range(64):
-        middle = (low + high) / 2
+    while np.any((low < (middle := (low + high) / 2)) & (middle < high)):
         same = (growth(middle) <= _ROUNDING) == left
         low, high = np.where(same, middle, low), np.where(same, high, middle)
     edges = [0.0] * bool(stable[0]) + list(map(float, (low + high) / 2)) + [float("inf")] * bool(stable[-1])

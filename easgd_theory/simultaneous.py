@@ -98,7 +98,8 @@ def improve(F, p, x, reals, count, W, size):
         corrections(F, p, x, reals, count, W, size)
         top = judge(p, x, reals, count, size)
         if top >= 0:
-            return complex(p * log_modulus(x[top]), p * phase(1.0 + x[top])), True
+            zeta = x[top] - W[top]  # the correction is known: better than the disc promises
+            return complex(p * log_modulus(zeta), p * phase(1.0 + zeta)), True
         for i in range(count):
             x[i] -= W[i]
             if i < reals:

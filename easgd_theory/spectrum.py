@@ -26,6 +26,7 @@ LARGEST_STATE = 2_000
 _LARGEST_MARGINAL = 500  # up to here a double root on the circle is looked at densely, too
 _CHUNK = 2**22  # floats of one batch of matrices: 32 MiB
 _PENCIL_CHUNK = 2**15  # points whose pencils are held at a time
+_LIMIT_CHUNK = 2**13
 _DENSE_WORK = 2e7  # points times variables^3 that dense eigenvalues do in a tenth of a second
 
 
@@ -47,7 +48,8 @@ def spectral_radius(
     algorithm : Algorithm
         All parameters given; they and `h` broadcast like NumPy arrays.
     schedule : Synchronous or RoundRobin
-        With its number of workers p and period tau.
+        With its number of workers p and period tau. ``RoundRobin(p=inf)`` asks for the limit of the radii as p grows,
+        which may be inf.
     h : float or array, default 1.0
         Curvature: an eigenvalue of the Hessian, of either sign.
     over_spectrum : bool, default False
@@ -158,19 +160,30 @@ def round_growth(
     values, curvature = numeric_values(rule, h)
     *parameters, curvature = np.broadcast_arrays(*values.values(), curvature)
     columns = {name: array.ravel() for name, array in zip(values, parameters, strict=True)}
-    variables = _variables(rule, schedule)
-    dense = _is_small(schedule) or (variables <= LARGEST_STATE and curvature.size * variables**3 <= _DENSE_WORK)
-    step = max(1, _CHUNK // variables**2) if dense else _PENCIL_CHUNK
+    limit = schedule.infinite
+    variables = 1 if limit else _variables(rule, schedule)
+    dense = not limit and (
+        _is_small(schedule) or (variables <= LARGEST_STATE and curvature.size * variables**3 <= _DENSE_WORK)
+    )
+    step = _LIMIT_CHUNK if limit else max(1, _CHUNK // variables**2) if dense else _PENCIL_CHUNK
     parts = []
     for start in range(0, max(curvature.size, 1), step):
         chunk = slice(start, start + step)
         field = numeric_field(rule, {name: array[chunk] for name, array in columns.items()}, curvature.ravel()[chunk])
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            if dense:
+            if limit:
+                parts.append(_limit_growth(rule, schedule, field))
+            elif dense:
                 parts.append(_dense_growth(rule, schedule, field, ask_bounded))
             else:
                 parts.append(_pencil_or_dense_growth(rule, schedule, field, ask_bounded, ask_sign))
     return Growth(*(np.concatenate(columns).reshape(curvature.shape) for columns in zip(*parts, strict=True)))
+
+
+def _limit_growth(rule: Algorithm, schedule: Schedule, field: Field) -> Growth:
+    from easgd_theory.limit import limit_growth
+
+    return limit_growth(rule, schedule.tau, field)
 
 
 def _is_small(schedule: Schedule) -> bool:

@@ -1,7 +1,8 @@
-"""The phases of a visit, interpreted once: who reads the center before or after whom.
+"""The phases of a visit, written down once: who reads the center before or after whom.
 
 An algorithm that pushes first goes through *message, center, worker, local steps*; one that pushes after goes through
-*worker, local steps, message, center*. Everything that runs a definition (maps, pencils, moments) runs it through here.
+*worker, local steps, message, center*. `tick` interprets the phases over any kind of number (maps, pencils, moments);
+the simulator's kernels are composed from the same `phases` and `steps`.
 """
 
 from __future__ import annotations
@@ -14,15 +15,33 @@ from easgd_theory.algorithm import Algorithm
 Gradient = Callable[[Any], Any]
 
 
+def phases(rule: type[Algorithm]) -> tuple[str, ...]:
+    """What happens in a visit, in order; "meet" is the worker's part, its gradient steps (`steps`)."""
+    if not rule.center:
+        return ("meet",)
+    return ("message", "center", "meet") if rule.pushes_first else ("meet", "message", "center")
+
+
+def steps(rule: type[Algorithm], tau: int) -> tuple[int, int]:
+    """Of the tau gradient steps of a visit: how many read the center, and how many the worker then takes alone."""
+    return (1, tau - 1) if rule.center else (0, tau)
+
+
 def meet(rule: type[Algorithm], k: Any, tau: int, worker: Any, center: Any, gradient: Gradient) -> Any:
-    """One worker after it met the center and took the other tau - 1 steps on its own (all tau without a center)."""
-    if rule.center:
+    """One worker after all tau steps of its visit."""
+    with_center, alone = steps(rule, tau)
+    for _ in range(with_center):
         g = gradient(rule.query(worker, center, k))
         worker = rule.Worker(*rule.visit(worker, center, k, g))
-    for _ in range(tau - 1 if rule.center else tau):
+    for _ in range(alone):
         g = gradient(rule.local_query(worker, k))
         worker = rule.Worker(*rule.local(worker, k, g))
     return worker
+
+
+def message(rule: type[Algorithm], k: Any, old: Any, new: Any, center: Any) -> Any:
+    """What a worker sends: from what it carried here, or once it has stepped."""
+    return rule.push_before(old, center, k) if rule.pushes_first else rule.push_after(old, new, center, k)
 
 
 def tick(
@@ -56,28 +75,16 @@ def tick(
     old, new = list(workers), list(workers)
     weights = copies or [1] * len(old)
 
-    def step() -> None:
-        for i in active:
-            new[i] = meet(rule, k, tau, old[i], center, gradient)
-
-    def absorbed() -> Any:
-        senders = range(len(old)) if rule.gather == "all" else active
-        if rule.pushes_first:
-            messages = [rule.push_before(old[i], center, k) for i in senders]
+    for phase in phases(rule):
+        if phase == "meet":
+            for i in active:
+                new[i] = meet(rule, k, tau, old[i], center, gradient)
+        elif phase == "message":
+            senders = range(len(old)) if rule.gather == "all" else active
+            total = _sum([weights[i] * message(rule, k, old[i], new[i], center) for i in senders])
         else:
-            messages = [rule.push_after(old[i], new[i], center, k) for i in senders]
-        total = _sum([weights[i] * message for i, message in zip(senders, messages, strict=True)])
-        count = _sum([weights[i] for i in active])
-        return rule.Center(*rule.absorb(center, total, k, count, _sum(weights)))
-
-    if not rule.center:
-        step()
-    elif rule.pushes_first:
-        center = absorbed()
-        step()
-    else:
-        step()
-        center = absorbed()
+            count = _sum([weights[i] for i in active])
+            center = rule.Center(*rule.absorb(center, total, k, count, _sum(weights)))
     return new, center
 
 

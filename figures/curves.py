@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures.areas import LEVEL
-from figures.style import COLOURS, MARKERS, axis_label, in_style, new_figure
+from figures.style import COLOURS, MARKERS, WORKER_COLOURS, axis_label, in_style, new_figure
 
 # Odd p fall on the paper's line, and so on each other: hollow markers of two sizes show both; even p are lines.
 _ODD_LOOKS = [("o", 7.0, "", "#1f4e9c"), ("D", 3.5, "", "#d1651a"), ("s", 5.0, "", "#2a9d8f")]
@@ -87,6 +87,55 @@ def largest_rates(data: xr.Dataset) -> Figure:
     for ax in (left, right):
         _ticks_of_workers(ax)
     return figure
+
+
+@in_style
+def limit_regions(data: xr.Dataset) -> Figure:
+    """Draw `figures.data.limit_regions`: the regions for growing p, and dashed the limit of infinitely many workers."""
+    figure = new_figure(8.4, 6.6, data)
+    (easgd, eamsgd), (admm, downpour) = figure.subplots(2, 2)
+    _edges(easgd, data.rate, data.easgd)
+    easgd.set(title="EASGD: stable below", xlabel=r"$\eta h$", ylabel=axis_label("alpha"), xlim=(0, 2), ylim=(0, 1.05))
+    easgd.text(0.04, 0.06, "every odd $p$ lies on the limit", transform=easgd.transAxes)
+    _edges(eamsgd, data.momentum_rate, data.eamsgd)
+    period = rf"$\delta = {data.attrs['delta']:g}$, $\tau = {data.attrs['tau']:g}$"
+    eamsgd.set(title=f"EAMSGD, {period}: stable below", xlabel=r"$\eta h$", ylabel=axis_label("alpha"))
+    eamsgd.set(xlim=(0, 1.4), ylim=(0, 2.05))
+    _edges(admm, data.penalty, data.admm)
+    admm.set(title="ADMM: diverges below", xlabel=r"$\eta\rho$", ylabel=r"$\eta h$", xlim=(0, 0.028), ylim=(0, 0.007))
+    _no_region(admm, data.p.values[np.isnan(data.penalty).all("share")])
+    finite = data.isel(p=slice(0, -1))
+    downpour.plot(finite.p, np.pi / (2 * finite.p), color="black", linestyle="--", label=r"$\pi/(2p) \to 0$")
+    (drawn,) = downpour.plot(finite.p, finite.downpour, color=COLOURS["DOWNPOUR"], linestyle="", label="exact")
+    drawn.set(marker=MARKERS["DOWNPOUR"])
+    downpour.set(xscale="log", yscale="log", xlabel=axis_label("p"), ylabel=r"$\eta h$", title="DOWNPOUR: stable below")
+    downpour.legend(loc="upper right")
+    handles, labels = easgd.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    return figure
+
+
+def _edges(ax: Axes, across: xr.DataArray, edges: xr.DataArray) -> None:
+    """One line for each p, the limit dashed over all others."""
+    finite = edges.sizes["p"] - 1
+    for i, p in enumerate(edges.p.values):
+        x = across.isel(p=i) if "p" in across.dims else across
+        if i == finite:
+            ax.plot(x, edges.isel(p=i), color="black", linestyle=(0, (3, 2)), linewidth=2.0, label=r"$p = \infty$")
+        else:
+            colour = WORKER_COLOURS(0.9 * (1 - i / finite))
+            style = ":" if p == 1 else "-"
+            ax.plot(x, edges.isel(p=i), style, color=colour, linewidth=1.6, label=f"$p = {_power(p)}$")
+
+
+def _no_region(ax: Axes, p: np.ndarray) -> None:
+    if p.size:
+        ax.text(0.97, 0.93, f"$p$ = {', '.join(map(_power, p))}: nowhere", transform=ax.transAxes, ha="right")
+
+
+def _power(number: float) -> str:
+    exponent = round(np.log10(number))
+    return f"10^{exponent}" if exponent > 2 and number == 10**exponent else f"{number:g}"
 
 
 def _ticks_of_workers(ax: Axes) -> None:

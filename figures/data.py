@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
 import numpy as np
@@ -23,6 +23,7 @@ from easgd_theory import (
 )
 from easgd_theory.algorithm import Algorithm
 from easgd_theory.noise import easgd_center_moments
+from easgd_theory.spectrum import TOLERANCE, round_growth
 
 WORKERS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 """Numbers of workers at which `largest_rates` looks by default."""
@@ -218,6 +219,86 @@ def largest_rates(
         coords={"algorithm": list(algorithms), "p": p},
         attrs=_attributes("EASGD, EAMSGD, DOWNPOUR, ADMM", "RoundRobin", alpha=alpha, delta=delta, rho=rho, tau=1, h=1),
     )
+
+
+def limit_regions(
+    size: int = 64, workers: Sequence[int] = (1, 2, 3, 4, 8, 64, 10**6), delta: float = 0.9, tau: int = 4
+) -> xr.Dataset:
+    r"""How the round-robin regions move as workers are added, up to the limit of infinitely many.
+
+    An edge is where a growing mode is first found, on the way from the stable side.
+
+    Parameters
+    ----------
+    size : int, default 64
+        Points along each edge.
+    workers : sequence of int
+        Finite numbers of workers; the limit is added to them.
+    delta, tau : float, int
+        Momentum and communication period of EAMSGD; the others have tau = 1.
+
+    Returns
+    -------
+    xarray.Dataset
+        `easgd` (p, rate) and `eamsgd` (p, momentum_rate), the moving rate up to which it is stable, over
+        :math:`\eta h`; `admm` (p, share), the :math:`\eta h` below which it diverges, over `penalty` (p, share), which
+        is :math:`\eta\rho` and ends where ADMM is stable at h = 0, nan where it always is; `downpour` (p), the largest
+        stable :math:`\eta h`. p = inf is the last.
+
+    References
+    ----------
+    docs/limit.md.
+
+    Examples
+    --------
+    >>> from figures import data
+    >>> regions = data.limit_regions(size=1, workers=(2, 3))
+    >>> regions.easgd.sel(rate=1.0).values.round(4).tolist()
+    [0.7071, 0.6667, 0.6667]
+    >>> regions.penalty.sel(share=1.0).values.round(4).tolist()
+    [nan, 0.0088, 0.0265]
+    """
+    rates, momentum_rates = _midpoints(0, 2, size), _midpoints(0, 2 * (1 + delta) / (1 + 2 * delta), size)
+    shares = np.linspace(0, 1, size + 1)[1:] ** 2  # they crowd at 0, where the edge is steep
+    schedules = [*(RoundRobin(p=p) for p in workers), RoundRobin(p=np.inf)]
+    with_period = [RoundRobin(p=schedule.p, tau=tau) for schedule in schedules]
+    easgd = [_edge(lambda a, s=s: _grows(EASGD(rates, a), s), 0.0, 2.0, size) for s in schedules]
+    eamsgd = [_edge(lambda a, s=s: _grows(EAMSGD(momentum_rates, a, delta), s), 0.0, 2.1, size) for s in with_period]
+    penalties = [shares * _edge(lambda r, s=s: _grows(ADMM(1.0, r), s, h=0.0), 0.04, 0.0, 1) for s in schedules]
+    admm = [
+        _edge(lambda e, s=s, r=r: _grows(ADMM(1.0, r), s, h=e), 0.008, 0.0, size)
+        for s, r in zip(schedules, penalties, strict=True)
+    ]
+    largest = [critical_value("eta", DOWNPOUR(), schedule) for schedule in schedules[:-1]]
+    return xr.Dataset(
+        {
+            "easgd": (("p", "rate"), easgd),
+            "eamsgd": (("p", "momentum_rate"), eamsgd),
+            "admm": (("p", "share"), admm),
+            "penalty": (("p", "share"), np.where(np.array(penalties) > 0, penalties, np.nan)),
+            "downpour": ("p", [*largest, 0.0]),
+        },
+        coords={"p": [*map(float, workers), np.inf], "rate": rates, "momentum_rate": momentum_rates, "share": shares},
+        attrs=_attributes("EASGD, EAMSGD, ADMM, DOWNPOUR", "RoundRobin", delta=delta, tau=tau, h=1.0),
+    )
+
+
+def _grows(rule: Algorithm, schedule: RoundRobin, h: float | np.ndarray = 1.0) -> np.ndarray:
+    """Where a growing mode is known: a radius that is not certified is one that is reached."""
+    return round_growth(rule, schedule, h, ask_sign=True).radius > 1 + TOLERANCE
+
+
+def _edge(grows: Callable[[np.ndarray], np.ndarray], start: float, stop: float, size: int) -> np.ndarray:
+    """Where growth first begins on the way from `start` to `stop`, for each of `size` curves; `stop` if it does not."""
+    steps = np.linspace(start, stop, 101)[1:]
+    growing = grows(np.repeat(steps[:, None], size, axis=1))
+    first = np.argmax(growing, axis=0)
+    low, high = np.append(start, steps)[first], steps[first]
+    for _ in range(18):
+        middle = (low + high) / 2
+        below = grows(middle)
+        low, high = np.where(below, low, middle), np.where(below, middle, high)
+    return np.where(growing.any(axis=0), low, stop)
 
 
 def synchronous_error(

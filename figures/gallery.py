@@ -10,8 +10,9 @@ from typing import cast
 from matplotlib.figure import Figure
 from PIL import Image
 
+from easgd_theory.files import atomic
 from figures import data, draw
-from figures.style import render, replace_file
+from figures.style import render
 
 FOLDER = Path(__file__).parent / "gallery"
 
@@ -24,6 +25,7 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "trajectories": lambda: draw.trajectories(data.trajectories()),
     "easgd_boundaries": lambda: cast(Figure, draw.easgd_boundaries(data.easgd_boundaries()).figure),
     "largest_rates": lambda: draw.largest_rates(data.largest_rates()),
+    "limit_regions": lambda: draw.limit_regions(data.limit_regions()),
     "synchronous_error": lambda: draw.synchronous_error(data.synchronous_error()),
 }
 """What makes each picture, by the name of its file."""
@@ -33,7 +35,10 @@ def main(folder: Path = FOLDER) -> None:
     """Write every picture into `folder`, as ``NAME.png``, and print its path."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, make in PICTURES.items():
-        print(replace_file(folder / f"{name}.png", _small_png(make())))
+        path = folder / f"{name}.png"
+        with atomic(path) as temporary:
+            temporary.write_bytes(_small_png(make()))
+        print(path)
 
 
 def _small_png(figure: Figure) -> bytes:

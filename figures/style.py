@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from io import BytesIO
 from pathlib import Path
 
@@ -12,6 +11,8 @@ import xarray as xr
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.style import context
+
+from easgd_theory.files import atomic
 
 # "default" first: a matplotlibrc of the user's changes nothing.
 _LOOK: list[str | dict[str, object]] = [
@@ -32,6 +33,7 @@ in_style = context(_LOOK)
 """Decorator of what draws a figure, and of what writes it: ticks are made as late as that."""
 
 RADIUS_COLOURS = mpl.colormaps["cividis"]
+WORKER_COLOURS = mpl.colormaps["plasma"]
 # The darkest fifth is left to what is beyond the scale: dark red, and in grey still the darkest.
 ERROR_COLOURS = ListedColormap(mpl.colormaps["cividis_r"](np.linspace(0.0, 0.8, 256))).with_extremes(over="#780000")
 
@@ -70,7 +72,10 @@ def schedule_name(data: xr.Dataset) -> str:
 def parameters(data: xr.Dataset) -> str:
     """The parameters among the attributes of `data`, such as ``τ = 1, h = 1``."""
     numbers = {name: value for name, value in data.attrs.items() if not isinstance(value, str)}
-    return ", ".join(f"{_SYMBOLS.get(name, name)} = {value:g}" for name, value in numbers.items())
+    shown = {name: f"{value:g}" for name, value in numbers.items()}
+    if data.attrs.get("p") == "inf":
+        shown = {"p": "∞"} | shown
+    return ", ".join(f"{_SYMBOLS.get(name, name)} = {value}" for name, value in shown.items())
 
 
 def new_figure(width: float, height: float, data: xr.Dataset) -> Figure:
@@ -107,20 +112,12 @@ def render(figure: Figure, suffix: str, dpi: float = 200.0) -> bytes:
     return buffer.getvalue()
 
 
-def replace_file(path: Path, content: bytes) -> Path:
-    """Write a file atomically: whoever reads it sees the old content or the new one, whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
-
-
 def write(figure: Figure, path: str | Path, dpi: float = 200.0) -> Path:
     """Write the figure to one file, atomically; `path` ends in .png or .svg, and `dpi` is as in `render`."""
-    return replace_file(Path(path), render(figure, Path(path).suffix, dpi))
+    path = Path(path)
+    with atomic(path) as temporary:
+        temporary.write_bytes(render(figure, path.suffix, dpi))
+    return path
 
 
 def save(figure: Figure, path_without_suffix: str | Path, dpi: float = 200.0) -> tuple[Path, Path]:

@@ -17,11 +17,12 @@ from click.testing import CliRunner, Result
 from easgd_cli import map as map_command
 from easgd_cli import stability
 from easgd_cli.main import cli
-from easgd_cli.output import atomic, to_json
+from easgd_cli.output import to_json
 from easgd_cli.stability import Edges, nearest_edges
 from easgd_theory import ADMM, ALGORITHMS, EASGD, DiLoCo, RoundRobin, Synchronous, spectral_radius, stability_map
 from easgd_theory.algorithm import Parameter
 from easgd_theory.algorithms.sequential import SGD
+from easgd_theory.files import atomic
 
 EXAMPLE = "stability admm --p 3 --eta 0.001 --rho 2.5"
 AXES = "--x eta:0.1:1:4 --y alpha:0.1:1:3"
@@ -161,7 +162,7 @@ BAD_INPUT = {
     f"map easgd --p 3 {AXES} -o /nonexistent/r.png": "'/nonexistent/r.png': no such file or directory",
     f"map easgd --p 3 {AXES} -o FOLDER": "-o must name a file, got the directory",
     f"map easgd --p 3 {AXES} -o FILE.gif": "-o must end in .png, .svg, .pdf, got",
-    f"map easgd --p 3 {AXES} --data FILE.png": "--data must end in .nc, .csv, got",
+    f"map easgd --p 3 {AXES} --data FILE.png": "--data must end in .nc, .csv, .zarr, got",
     f"map easgd --p 3 {AXES} --eta 1 -o FILE.png": "eta is given twice: as --x and as --eta 1",
     "map easgd --p 3 --x h:0:1:4 --y eta:0:1:4 --h 2 --json": "h is given twice",
     "map easgd --p 3 --x h:0:1:4 --y eta:0:1:4 --json": "EASGD needs --alpha",
@@ -175,7 +176,7 @@ BAD_INPUT = {
     "map easgd --p 3 --x eta:0:nan:4 --y alpha:0:1:4 --json": "STOP must be a finite number, got 'nan'",
     "map easgd --p 3 --x eta:0:1:4:log --y alpha:0:1:4 --json": "START must be positive on a log axis, got 0",
     "map easgd --p 3 --x eta:0:1:4:cubic --y alpha:0:1:4 --json": "must be log or linear, got 'cubic'",
-    "map easgd --p 3 --x eta:0:1:99999 --y alpha:0:1:999 --json": "up to 16777216 points, got 99999 x 999",
+    "map easgd --p 3 --x eta:0:1:99999 --y alpha:0:1:999 --json": "where --data ends in .zarr, got 99999 x 999",
 }
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import matplotlib as mpl
 import naive
@@ -14,6 +15,7 @@ import figures
 from easgd_theory import (
     ADMM,
     DOWNPOUR,
+    EAMSGD,
     EASGD,
     RoundRobin,
     Synchronous,
@@ -25,7 +27,7 @@ from easgd_theory import (
 )
 from figures import data, draw, gallery, style
 
-NAMES = ("admm_regions", "trajectories", "easgd_boundaries", "largest_rates", "synchronous_error")
+NAMES = ("admm_regions", "trajectories", "easgd_boundaries", "largest_rates", "limit_regions", "synchronous_error")
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +38,7 @@ def small():
         "trajectories": data.trajectories(rounds=400),
         "easgd_boundaries": data.easgd_boundaries(size=9),
         "largest_rates": data.largest_rates(workers=(1, 2, 3, 4, 8)),
+        "limit_regions": data.limit_regions(size=6, workers=(1, 2, 3, 8)),
         "synchronous_error": data.synchronous_error(size=12, workers=(1, 3), rounds=(1, 2, 10, np.inf)),
     }
 
@@ -125,6 +128,30 @@ def test_admm_diverges_below_its_threshold(small):
         eta = float(threshold.sel(p=p)) * np.array([0.999, 1.001])
         below, above = spectral_radius(ADMM(eta=eta, rho=2.5), RoundRobin(p=p))
         assert above < 1 < below
+
+
+def test_regions_move_to_their_limit(small):
+    regions = small["limit_regions"]
+    limit = regions.sel(p=np.inf)
+    np.testing.assert_allclose(limit.easgd, (4 - 2 * regions.rate) / (4 - regions.rate), atol=1e-6)
+    np.testing.assert_allclose(regions.easgd.sel(p=[1, 3]) - limit.easgd, 0, atol=1e-6)  # the paper's, for odd p
+    assert (regions.easgd.sel(p=[2, 8]).diff("p") < 0).all()
+    condition = stability_condition(EAMSGD, RoundRobin(tau=4))  # for all p at once
+    for change, holds in ((-1e-4, True), (1e-4, False)):
+        edge = limit.eamsgd.where(limit.eamsgd < 1.99, drop=True)  # up to alpha = 2 it is a condition
+        assert (condition.holds(eta=edge.momentum_rate.values, alpha=edge.values + change, delta=0.9) == holds).all()
+    assert np.isnan(regions.penalty.sel(p=[1, 2])).all()
+    assert (regions.penalty.sel(p=[3, 8, np.inf]).diff("p") > 0).all()
+    assert float(limit.penalty.max()) == pytest.approx(0.02652677, abs=1e-6)
+    assert regions.downpour.values.tolist() == pytest.approx([2, 1, 0.618034, 0.209057, 0], abs=1e-6)
+
+
+def test_admm_s_limit_is_on_its_curve(small):
+    limit = small["limit_regions"].sel(p=np.inf)
+    for r, e in zip(limit.penalty.values[:-1], limit.admm.values[:-1], strict=True):  # docs/limit.md, theorem 3
+        m = r + e
+        t = np.sqrt((m * (r - 2 * e) + 2 * r) / ((2 - m) * (4 + r - 2 * e)))
+        assert (2 - m) / m * t + 2 * np.arctan(t) == pytest.approx(2 * np.pi, rel=1e-3)
 
 
 def test_figure_5_against_propagated_moments(small):
@@ -254,9 +281,9 @@ def test_save_writes_both_files_and_nothing_else(tmp_path):
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "old.png"
     path.write_bytes(b"old")
-    monkeypatch.setattr(style.os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk")))
+    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk")))
     with pytest.raises(OSError, match="disk"):
-        style.replace_file(path, b"new")
+        style.write(draw.stability_map(easgd_grid()).figure, path)
     assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"old"]
 
 

@@ -1,4 +1,4 @@
-"""Stable intervals, critical values and maps over grids."""
+"""Stable intervals and critical values."""
 
 import math
 
@@ -20,7 +20,6 @@ from easgd_theory import (
     critical_value,
     is_stable,
     spectral_radius,
-    stability_map,
     stable_intervals,
 )
 
@@ -284,85 +283,3 @@ def test_r3_synchronous_limit_with_local_steps(e, p, tau):
     g, big = 1 - e, (1 - e) ** (tau - 1)
     alpha = 2 * (1 + g**tau) / (p * (1 + g**tau) + 2 * big)
     assert critical_value("alpha", EASGD(eta=e), Synchronous(p=p, tau=tau)) == pytest.approx(alpha, abs=1e-9)
-
-
-# Maps
-
-
-def test_a_map_spans_the_grid_of_its_arrays():
-    eta, rho = np.linspace(0.0005, 0.01, 6), np.linspace(0.5, 10, 5)
-    grid = stability_map(ADMM(eta=eta, rho=rho), RoundRobin(p=8))
-    assert grid["spectral_radius"].dims == grid["stable"].dims == ("eta", "rho")
-    np.testing.assert_array_equal(grid["eta"], eta)
-    np.testing.assert_array_equal(grid["rho"], rho)
-    np.testing.assert_array_equal(grid["spectral_radius"], spectral_radius(ADMM(eta[:, None], rho), RoundRobin(p=8)))
-    np.testing.assert_array_equal(grid["stable"], grid["spectral_radius"] <= 1 + 1e-9)
-    assert grid["stable"].dtype == bool
-    one = grid["spectral_radius"].sel(eta=0.01, rho=0.5).item()
-    assert one == pytest.approx(spectral_radius(ADMM(0.01, 0.5), RoundRobin(p=8)), rel=1e-12)
-    assert 0 < int(grid["stable"].sum()) < grid["stable"].size
-
-
-def test_a_map_keeps_what_it_was_made_from():
-    grid = stability_map(EAMSGD(eta=[0.1, 0.2, 0.3], alpha=0.1, delta=0.9), RoundRobin(p=4, tau=3), h=2.0)
-    assert dict(grid.sizes) == {"eta": 3}
-    expected = {"algorithm": "EAMSGD", "schedule": "RoundRobin", "p": 4, "tau": 3, "alpha": 0.1, "delta": 0.9, "h": 2.0}
-    assert expected.items() <= grid.attrs.items()
-    assert "eta" not in grid.attrs
-    assert grid.attrs["easgd_version"]
-    assert stability_map(MDOWNPOUR([0.1, 0.2], 0.9, nesterov=True), RoundRobin(p=2)).attrs["nesterov"] == 1
-
-
-def test_the_curvature_may_span_the_grid():
-    h = np.array([-1.0, 0.5, 1.0, 3.0])
-    grid = stability_map(EASGD(eta=[0.5, 1.0], alpha=0.3), Synchronous(p=3), h=h)
-    assert grid["spectral_radius"].dims == ("eta", "h")
-    np.testing.assert_array_equal(grid["h"], h)
-    assert "h" not in grid.attrs
-    only = stability_map(SGD(eta=1.0), ONE, h=h)
-    assert only["stable"].dims == ("h",)
-    assert only["stable"].values.tolist() == [False, True, True, False]
-
-
-def test_a_map_is_written_and_read_back(tmp_path):
-    import xarray
-
-    grid = stability_map(EASGD(eta=[0.5, 1.0], alpha=[0.1, 0.2]), RoundRobin(p=3))
-    grid.to_netcdf(tmp_path / "region.nc", engine="h5netcdf")
-    with xarray.open_dataset(tmp_path / "region.nc", engine="h5netcdf") as back:
-        xarray.testing.assert_identical(back.load(), grid)
-
-
-@pytest.mark.parametrize(
-    ("call", "words"),
-    [
-        (lambda: stability_map(EASGD(eta=0.1, alpha=0.1), RoundRobin(p=2)), ["1-D array"]),
-        (lambda: stability_map(EASGD(eta=[], alpha=0.1), RoundRobin(p=2)), ["eta", "non-empty", "(0,)"]),
-        (lambda: stability_map(EASGD(eta=np.ones((2, 2)), alpha=0.1), RoundRobin(p=2)), ["eta", "1-D", "(2, 2)"]),
-        (lambda: stability_map(EASGD(eta=[0.1], alpha=0.1), RoundRobin(p=2), h=[]), ["h", "non-empty"]),
-        (lambda: stability_map(EASGD(eta=[0.1]), RoundRobin(p=2)), ["EASGD", "alpha"]),
-        (lambda: stability_map(EASGD(eta=[0.1, nan], alpha=0.1), RoundRobin(p=2)), ["eta", "finite"]),
-        (lambda: stability_map(EASGD(eta=["a", "b"], alpha=0.1), RoundRobin(p=2)), ["eta", "real number"]),
-        (lambda: stability_map(EASGD(eta=[0.1], alpha="x"), RoundRobin(p=2)), ["alpha", "real number"]),
-        (lambda: stability_map(EASGD(eta=[0.1], alpha=0.1), RoundRobin()), ["RoundRobin", "p"]),
-        (lambda: stability_map(EASGD(eta=[0.1], alpha=0.1), "round_robin"), ["schedule", "round_robin"]),
-        (lambda: stability_map(EASGD, RoundRobin(p=2)), ["1-D array"]),
-        (lambda: stability_map(SGD(eta=[0.1, 0.2]), RoundRobin(p=2)), ["SGD", "p=2"]),
-    ],
-    ids=[
-        "scalars",
-        "empty",
-        "2-D",
-        "empty_h",
-        "missing",
-        "nan",
-        "text",
-        "text_scalar",
-        "no_p",
-        "schedule",
-        "class",
-        "sgd",
-    ],
-)
-def test_a_bad_map_is_refused(call, words, refused):
-    refused(call, *words)

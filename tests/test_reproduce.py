@@ -17,7 +17,7 @@ from easgd_cli.claims import BEYOND, PAPER, QUICK, Statement, Verdict, lemma7, s
 from easgd_cli.claims.kit import Finding, about, near_one
 from easgd_cli.main import cli
 
-FIGURES = ("admm_regions", "trajectories", "easgd_boundaries", "largest_rates", "synchronous_error")
+FIGURES = ("admm_regions", "trajectories", "easgd_boundaries", "largest_rates", "limit_regions", "synchronous_error")
 BY_IDENTIFIER = {statement.identifier: statement for statement in (*PAPER, *BEYOND)}
 
 
@@ -70,7 +70,7 @@ def test_progress_is_a_line_per_step(run):
     lines = run[0].stderr.splitlines()
     assert len(lines) == len(PAPER) + len(BEYOND) + len(FIGURES)
     assert all(line.endswith(" s") for line in lines)
-    assert lines[0].startswith("[ 1/22] 4.1")
+    assert lines[0].startswith("[ 1/23] 4.1")
 
 
 def test_the_report_stands_alone(run):
