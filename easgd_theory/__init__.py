@@ -19,22 +19,24 @@ if TYPE_CHECKING:
         LocalSGD,
         Lookahead,
     )
+    from easgd_theory.boundary import stability_boundary
     from easgd_theory.conditions import stability_condition
     from easgd_theory.grids import stability_map
     from easgd_theory.maps import iteration_map
     from easgd_theory.noise import moments, stationary_covariance
     from easgd_theory.regions import critical_value, stable_intervals
-    from easgd_theory.schedules import RoundRobin, Synchronous
+    from easgd_theory.schedules import RandomOrder, RoundRobin, Synchronous
     from easgd_theory.spectrum import is_stable, spectral_radius
 
 _HOME = {
     "algorithms": "ADMM ALGORITHMS DOWNPOUR DiLoCo EAMSGD EASGD LocalSGD Lookahead MDOWNPOUR MSGD SGD",
+    "boundary": "stability_boundary",
     "conditions": "stability_condition",
     "grids": "stability_map",
     "maps": "iteration_map",
     "noise": "moments stationary_covariance",
     "regions": "critical_value stable_intervals",
-    "schedules": "RoundRobin Synchronous",
+    "schedules": "RandomOrder RoundRobin Synchronous",
     "spectrum": "is_stable spectral_radius",
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}
@@ -51,6 +53,7 @@ __all__ = [
     "DiLoCo",
     "LocalSGD",
     "Lookahead",
+    "RandomOrder",
     "RoundRobin",
     "Synchronous",
     "critical_value",
@@ -58,6 +61,7 @@ __all__ = [
     "iteration_map",
     "moments",
     "spectral_radius",
+    "stability_boundary",
     "stability_condition",
     "stability_map",
     "stable_intervals",

@@ -16,6 +16,7 @@ from easgd_theory.schedules import Schedule
 
 _GRID = 32  # points along each side of the box between which the boundary is looked for at first
 _STABLE = 1e-12  # growth of the logarithm that rounding alone may show
+_COVERED = 2e-3  # distance from a curve of what is on it: the curves are straight between their points
 _SAME = 1e-6  # distance of two ends that are one point, against the box
 
 
@@ -90,20 +91,20 @@ def stability_boundary(algorithm: Algorithm | type[Algorithm], schedule: Schedul
     """
     plane = _plane(as_instance(algorithm), schedule, h)
     pieces: list[Piece] = []
-    lost = 0
-    for start in _crossings(plane):
-        waiting = [start]
-        while waiting:
-            kind, seed = _seed(plane, waiting.pop())
-            if seed is None:
-                lost += 1
-            elif not any(_covers(plane, piece, kind, seed) for piece in pieces):
-                pieces.append(plane.follow(kind, seed))
-                waiting += pieces[-1].rejected
+    starts = list(_crossings(plane))
+    waiting = starts[::-1]
+    while waiting:
+        spot = plane.settled(waiting.pop())
+        if spot is not None and not any(_covers(piece, spot.at, spot.outward) for piece in pieces):
+            pieces.append(plane.follow(spot))
+            waiting += pieces[-1].rejected
+    lost = sum(not any(_covers(piece, start) for piece in pieces) for start in starts)
     if lost:
-        message = f"{lost} points of the boundary between stable and unstable parameters could not be followed"
+        message = f"at {lost} points of the boundary no root could be followed: curves may be missing"
         warnings.warn(message, RuntimeWarning, stacklevel=2)
-    return [_curve(plane, *joined) for joined in _joined(pieces)]
+    pieces = [piece for piece in pieces if not any(_contains(other, piece) for other in pieces)]
+    lines = _joined([(np.array([spot.at for spot in piece.spots]), piece.closed) for piece in pieces])
+    return [BoundaryCurve(plane.names, plane.parameters(at), plane.phase(at), closed) for at, closed in lines]
 
 
 def _plane(rule: Algorithm, schedule: Schedule, h: Any) -> Plane:
@@ -118,9 +119,9 @@ def _plane(rule: Algorithm, schedule: Schedule, h: Any) -> Plane:
         if axis.ndim != 1 or axis.min(initial=np.inf) >= axis.max(initial=-np.inf):
             raise ValueError(f"{name} must be a 1-D array of two values at least, got {values[name]!r}")
     numeric_values(replace(rule, **{name: 0.0 for name in box if name != "h"}), 0.0 if "h" in box else h)  # type: ignore[type-var]
-    names = tuple(box)
+    first, second = box
     low, high = (np.array([bound(axis) for axis in box.values()]) for bound in (np.min, np.max))
-    plane = Plane(names, low, high, rule, schedule, None if "h" in box else h)
+    plane = Plane((first, second), low, high, rule, schedule, None if "h" in box else h)
     if not plane.has_pencil():
         raise ValueError(f"{type(rule).__name__} has no pencil in which a root could be followed: draw a stability_map")
     return plane
@@ -146,48 +147,35 @@ def _crossings(plane: Plane) -> Iterator[np.ndarray]:
     yield from outside
 
 
-def _seed(plane: Plane, point: np.ndarray) -> tuple[int, np.ndarray | None]:
-    """The point of the boundary next to one just outside: where its largest root is on the circle."""
-    kind, root = plane.largest_root(point)
-    found = plane.on_curve(kind, plane.point(point, root.imag))
-    if found is None or plane.is_boundary(found):
-        return kind, found
-    along = plane.tangent(kind, found)  # beyond a corner: back along the curve
-    distance = max(float(np.linalg.norm(found[:2] - point[:2])), 1e-6)
-    for step in (1, -1, 2, -2, 4, -4, 8, -8):
-        moved = plane.correct(found + step * distance * along, kind, along)
-        if moved is not None and plane.is_boundary(moved):
-            return kind, moved
-    return kind, None
+def _covers(piece: Piece, point: np.ndarray, outward: np.ndarray | None = None) -> bool:
+    """Whether the piece passes through a point, with the unstable side where `outward` points."""
+    at = np.array([each.at[:2] for each in piece.spots])
+    start, chord = at[:-1], np.diff(at, axis=0)
+    share = np.clip(((point[:2] - start) * chord).sum(axis=1) / np.maximum((chord**2).sum(axis=1), 1e-300), 0, 1)
+    distance = np.linalg.norm(start + share[:, None] * chord - point[:2], axis=1)
+    nearest = int(np.argmin(distance))
+    same_side = outward is None or piece.spots[nearest].outward @ outward > 0.5
+    return bool(distance[nearest] < _COVERED and same_side)
 
 
-def _covers(plane: Plane, piece: Piece, kind: int, point: np.ndarray) -> bool:
-    """Whether the point is on the piece."""
-    if piece.kind != kind:
-        return False
-    nearest = piece.points[np.argmin(np.linalg.norm(piece.points - point, axis=1))]
-    if np.linalg.norm(nearest - point) > 0.05:
-        return False
-    along = plane.tangent(kind, nearest)
-    found = plane.correct(nearest + ((point - nearest) @ along) * along, kind, along)
-    return found is not None and bool(np.linalg.norm(found - point) < _SAME)
+def _contains(piece: Piece, other: Piece) -> bool:
+    """Whether the other is a shorter stretch of the piece."""
+    ends = (other.spots[0], other.spots[-1])
+    return len(other.spots) < len(piece.spots) and all(_covers(piece, spot.at, spot.outward) for spot in ends)
 
 
-def _joined(pieces: list[Piece]) -> Iterator[tuple[np.ndarray, bool]]:
-    """Pieces put together where their ends meet."""
-    open_lines = [piece.points for piece in pieces if not piece.closed]
-    yield from ((piece.points, True) for piece in pieces if piece.closed)
-    while open_lines:
-        line = open_lines.pop()
-        k = 0
-        while k < len(open_lines):
-            joined = _meet(line, open_lines[k])
+def _joined(lines: list[tuple[np.ndarray, bool]]) -> Iterator[tuple[np.ndarray, bool]]:
+    """Lines put together where their ends meet."""
+    yield from ((points, True) for points, closed in lines if closed)
+    left = [points for points, closed in lines if not closed]
+    while left:
+        line, k = left.pop(), 0
+        while k < len(left):
+            joined = _meet(line, left[k])
             if joined is None:
                 k += 1
             else:
-                line = joined
-                del open_lines[k]
-                k = 0
+                line, k, _ = joined, 0, left.pop(k)
         yield line, len(line) > 2 and _near(line[0], line[-1])
 
 
@@ -201,7 +189,3 @@ def _meet(line: np.ndarray, other: np.ndarray) -> np.ndarray | None:
 
 def _near(a: np.ndarray, b: np.ndarray) -> bool:
     return bool(np.linalg.norm(a[:2] - b[:2]) < _SAME)
-
-
-def _curve(plane: Plane, points: np.ndarray, closed: bool) -> BoundaryCurve:
-    return BoundaryCurve(plane.names, plane.parameters(points), plane.phase(points), closed)

@@ -125,7 +125,7 @@ class StabilityCondition:
     def _least_slack(self, rule: Algorithm, schedule: Schedule, values: dict[str, Any], h: np.ndarray) -> np.ndarray:
         field = numeric_field(rule, values, h)
         if self.slacks is not None:
-            p = schedule.p if self.every_p else schedule.workers()
+            p = schedule.p if self.every_p or schedule.infinite else schedule.workers()
             slacks = self.slacks(field.k, h, p, schedule.tau, np)
         else:
             blocks = _small_blocks(rule, schedule, field, schedule.workers())

@@ -8,7 +8,7 @@ equations.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,32 +21,41 @@ from easgd_theory.spectrum import round_growth
 
 ON_CURVE = 1e-11  # the growth of another root by which a point is still on the boundary
 
+_NEAR = 1e-9  # the same where many roots crowd
 _PHASE = 0.1  # of a radian of the phase, against the width of the box
 _DIFFERENCE = 1e-6  # step of a difference quotient, against the width of the box
 _FIRST, _LARGEST, _SMALLEST = 1e-3, 0.02, 1e-10  # steps along a curve
 _TURN = 0.99  # least cosine between the tangents of neighbouring points
-_MOST_POINTS = 5000
+_SKIPPED = 1e-3  # a corner between steps this long may be passed over, if it cannot be seen
+_MOST_SPOTS = 5000
+_DENSE = 500  # variables of the workers up to which dense eigenvalues stand in for a missing certificate
+
+
+class Spot(NamedTuple):
+    """A point of a curve: which pencil its root is of, where it is, the tangent, and where growth increases (X, Y)."""
+
+    kind: int
+    at: np.ndarray
+    tangent: np.ndarray
+    outward: np.ndarray
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Part of a curve along which one root stays on the circle and no other leaves it.
+    """Part of a boundary between two corners, two walls of the box, or one of each; or all of a closed one.
 
     Attributes
     ----------
-    kind : int
-        Which of the round's pencils the root is of.
-    points : ndarray, shape (k, 3)
+    spots : list of Spot
     closed : bool
-        Whether the last point is followed by the first.
-    rejected : tuple of ndarray, shape (2,)
-        Where another root was found outside, at the ends: there the boundary goes on along that one.
+        Whether the last is followed by the first.
+    rejected : list of ndarray
+        Points just beyond the corners, where another root is outside: there the boundary goes on along that one.
     """
 
-    kind: int
-    points: np.ndarray
+    spots: list[Spot]
     closed: bool
-    rejected: tuple[np.ndarray, ...]
+    rejected: list[np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -76,10 +85,6 @@ class Plane:
         """The parameters at scaled points (X, Y, ...)."""
         return self.low + points[..., :2] * (self.high - self.low)
 
-    def point(self, parameters: np.ndarray, phase: float) -> np.ndarray:
-        """The point (X, Y, Phi) of scaled parameters and a phase."""
-        return np.array([*parameters[:2], phase * _PHASE])
-
     def phase(self, points: np.ndarray) -> np.ndarray:
         """The phases at points (X, Y, Phi)."""
         return np.maximum(points[..., 2] / _PHASE, 0.0)
@@ -99,7 +104,7 @@ class Plane:
             logarithm, _, certified = dominant_roots(F / np.abs(F).max(axis=(1, 2, 3), keepdims=True), int(self._p()))
             result[certified] = logarithm[certified]
         rest = np.isnan(result)
-        if rest.any():
+        if rest.any() and self._p() * len(self.rule.worker) <= _DENSE:
             values = self._values(points[rest])
             curvature = values.pop("h")
             radius, certified, _ = round_growth(replace(self.rule, **values), self.schedule, curvature)  # type: ignore[type-var]
@@ -113,36 +118,81 @@ class Plane:
         s = found[kind][np.argmax(found[kind].real)]
         return kind, complex(s.real, abs(s.imag))
 
-    def on_curve(self, kind: int, guess: np.ndarray) -> np.ndarray | None:
+    def settled(self, point: np.ndarray) -> Spot | None:
+        """The boundary next to a point: where the largest root is on the circle. None if it was not found."""
+        for attempt in range(12):
+            kind, root = self.largest_root(point)
+            found = self._on_curve(kind, np.array([*point[:2], root.imag * _PHASE]))
+            if found is None:
+                return None
+            if self.is_boundary(found, ON_CURVE if attempt < 4 else _NEAR):
+                return self._spot(kind, found)
+            point = found
+        return None
+
+    def follow(self, start: Spot) -> Piece:
+        """The piece around a spot of a boundary, in both directions."""
+        ahead, closed, end = self._walk(start, start.tangent)
+        if closed:
+            return Piece(ahead, True, [])
+        behind, _, other = self._walk(start, -start.tangent)
+        return Piece(behind[:0:-1] + ahead, False, [point for point in (other, end) if point is not None])
+
+    def is_boundary(self, point: np.ndarray, growth: float = ON_CURVE) -> bool:
+        """Whether no other root grows faster, as far as is known."""
+        return not self.growth(np.stack([point, point]))[0] > growth
+
+    def _walk(self, start: Spot, direction: np.ndarray) -> tuple[list[Spot], bool, np.ndarray | None]:
+        """Spots from `start` on, whether they close, and where another root was found outside."""
+        spots, step, rejected = [start], _FIRST, None
+        while len(spots) < _MOST_SPOTS and step > _SMALLEST:
+            here = spots[-1].at
+            guess = here + step * direction
+            there = self._correct(guess, spots[-1].kind, direction)
+            if there is None or np.linalg.norm(there - guess) > step / 2 or not self._is_phase(there):
+                step /= 2
+                continue
+            if np.any((there[:2] < 0) | (there[:2] > 1)):
+                last = self._wall(spots[-1].kind, here, there)
+                if last is not None:
+                    return [*spots, last], False, None
+                step /= 2
+                continue
+            spot: Spot | None = self._spot(spots[-1].kind, there)
+            if not self.is_boundary(there):
+                rejected = there if rejected is None else rejected
+                spot = self.settled(there) if step > _SKIPPED else None
+            if spot is None or not _is_smooth(spot, there, direction, step):
+                step /= 2
+                continue
+            passed = (spot.at - start.at)[:2] @ direction[:2] >= 0 > (here - start.at)[:2] @ direction[:2]
+            if len(spots) > 3 and passed and np.linalg.norm((spot.at - start.at)[:2]) < 2 * step:
+                return spots, True, None
+            spots.append(spot)
+            direction = spot.tangent if spot.tangent[:2] @ direction[:2] > 0 else -spot.tangent
+            step, rejected = min(1.5 * step, _LARGEST), None
+        return spots, False, rejected
+
+    def _spot(self, kind: int, point: np.ndarray) -> Spot:
+        _, jacobian = self._equations(kind, point)
+        tangent = np.cross(*jacobian)
+        outward = -jacobian[0, :2]
+        return Spot(kind, point, tangent / np.linalg.norm(tangent), outward / np.linalg.norm(outward))
+
+    def _on_curve(self, kind: int, guess: np.ndarray) -> np.ndarray | None:
         """The point of the curve next to a guess, None where Newton's method finds none."""
         point = guess
         for _ in range(20):
             residual, jacobian = self._equations(kind, point)
             step = -np.linalg.lstsq(jacobian, residual, rcond=None)[0]
-            size = np.linalg.norm(step)
-            if not size < 0.5:
+            if not np.linalg.norm(step) < 0.5:
                 return None
             point = point + step
-            if size < 1e-13 * (1 + abs(point[2])):
+            if np.linalg.norm(step) < 1e-13 * (1 + abs(point[2])):
                 return point
-        return point if size < 1e-10 * (1 + abs(point[2])) else None
+        return None
 
-    def follow(self, kind: int, start: np.ndarray) -> Piece:
-        """The piece around a point of a curve, in both directions."""
-        ahead, closed, end = self._walk(kind, start, 1.0)
-        if closed:
-            return Piece(kind, ahead, True, ())
-        behind, _, other = self._walk(kind, start, -1.0)
-        points = np.concatenate([behind[:0:-1], ahead])
-        return Piece(kind, points, False, tuple(point for point in (other, end) if point is not None))
-
-    def tangent(self, kind: int, point: np.ndarray) -> np.ndarray:
-        """Unit tangent of the curve."""
-        _, jacobian = self._equations(kind, point)
-        direction = np.cross(*jacobian)
-        return np.asarray(direction / np.linalg.norm(direction))
-
-    def correct(self, guess: np.ndarray, kind: int, normal: np.ndarray) -> np.ndarray | None:
+    def _correct(self, guess: np.ndarray, kind: int, normal: np.ndarray) -> np.ndarray | None:
         """The point of the curve in the plane through the guess with this normal, None where there is none near."""
         point = guess
         for _ in range(8):
@@ -152,65 +202,34 @@ class Plane:
                 step = np.linalg.solve(system, [*-residual, normal @ (guess - point)])
             except np.linalg.LinAlgError:
                 return None
-            point = point + step
-            size = np.linalg.norm(step)
-            if not size < 0.5:
+            if not np.linalg.norm(step) < 0.5:
                 return None
-            if size < 1e-12 * (1 + abs(point[2])):
+            point = point + step
+            if np.linalg.norm(step) < 1e-12 * (1 + abs(point[2])):
                 return point
         return None
-
-    def _walk(self, kind: int, start: np.ndarray, sign: float) -> tuple[np.ndarray, bool, np.ndarray | None]:
-        """Points from `start` on, whether they close, and where another root was found outside."""
-        points, step, rejected = [start], _FIRST, None
-        direction = sign * self.tangent(kind, start)
-        while len(points) < _MOST_POINTS and step > _SMALLEST:
-            here = points[-1]
-            there = self.correct(here + step * direction, kind, direction)
-            if there is None or np.linalg.norm(there - here) > 2 * step:
-                step /= 2
-                continue
-            onward = self.tangent(kind, there)
-            onward = onward if onward @ direction > 0 else -onward
-            if onward @ direction < _TURN or not self._is_phase(there):
-                step /= 2
-                continue
-            edge = self._edge(kind, here, there)
-            if edge is not None:
-                points.append(edge)
-                return np.array(points), False, None
-            if not self.is_boundary(there):
-                rejected = there if rejected is None else rejected
-                step /= 2
-                continue
-            passed = (there - start) @ direction >= 0 > (here - start) @ direction
-            if len(points) > 3 and passed and np.linalg.norm(there - start) < 2 * step:
-                return np.array(points), True, None
-            points.append(there)
-            direction, step, rejected = onward, min(1.5 * step, _LARGEST), None
-        return np.array(points), False, rejected
 
     def _is_phase(self, point: np.ndarray) -> bool:
         """Whether the root has not passed through the real axis, to where its conjugate was."""
         return bool(-1e-9 <= point[2] / _PHASE <= np.pi * self._p() * (1 + 1e-12))
 
-    def is_boundary(self, point: np.ndarray) -> bool:
-        """Whether no other root is outside, as far as is known."""
-        return not self.growth(np.stack([point, point]))[0] > ON_CURVE
-
-    def _edge(self, kind: int, here: np.ndarray, there: np.ndarray) -> np.ndarray | None:
-        """Where the curve leaves the box between two points, None if it does not."""
+    def _wall(self, kind: int, here: np.ndarray, there: np.ndarray) -> Spot | None:
+        """Where the boundary leaves the box between two points, None if that is not found."""
         beyond = np.concatenate([-there[:2], there[:2] - 1])
-        if np.all(beyond <= 0):
-            return None
         inside = np.concatenate([here[:2], 1 - here[:2]])
         side = int(np.argmin(np.where(beyond > 0, inside / np.maximum(inside + beyond, 1e-300), np.inf)))
         axis, wall = side % 2, float(side // 2)
-        share = (wall - here[axis]) / (there[axis] - here[axis])
-        guess = here + share * (there - here)
-        guess[axis] = wall
-        found = self.correct(guess, kind, np.eye(3)[axis])
-        return guess if found is None else found
+        guess = here + (wall - here[axis]) / (there[axis] - here[axis]) * (there - here)
+        for _ in range(12):
+            guess[axis] = wall
+            found = self._correct(guess, kind, np.eye(3)[axis])
+            if found is None:
+                return None
+            if self.is_boundary(found):
+                return self._spot(kind, found)
+            kind, root = self.largest_root(found)
+            guess = np.array([*found[:2], root.imag * _PHASE])
+        return None
 
     def _p(self) -> float:
         return 1.0 if self._is_small() else float(self.schedule.workers())
@@ -246,15 +265,26 @@ class Plane:
         return found[np.isfinite(found)]
 
     def _equations(self, kind: int, point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The real and the imaginary part of f over |f'|, and their derivatives; shapes (2,) and (2, 3)."""
+        """The real and the imaginary part of f over f', and their derivatives; shapes (2,) and (2, 3).
+
+        The first row of the derivatives is minus the gradient of the root's growth.
+        """
         steps = _DIFFERENCE * np.array([[0, 0, 0], [1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]])
         F = self._pencils(point + steps)[kind]
         s = complex(0.0, point[2] / _PHASE)
         (f, slope), *around = (compiled()["pencil"](each, self._p(), s) for each in F)
         by_x, by_y = ((around[i][0] - around[i + 1][0]) / (2 * _DIFFERENCE) for i in (0, 2))
-        columns = np.array([f, by_x, by_y, 1j * slope / _PHASE]) / max(abs(slope), 1e-300)
+        columns = np.array([f, by_x, by_y, 1j * slope / _PHASE]) / (slope or 1e-300)
         equations = np.array([columns.real, columns.imag])
         return equations[:, 0], equations[:, 1:]
+
+
+def _is_smooth(spot: Spot, reached: np.ndarray, direction: np.ndarray, step: float) -> bool:
+    """Whether the boundary goes on to the spot without a corner that could be seen."""
+    along, onward = (
+        vector[:2] / max(float(np.linalg.norm(vector[:2])), 1e-300) for vector in (direction, spot.tangent)
+    )
+    return bool(abs(along @ onward) > _TURN and np.linalg.norm((spot.at - reached)[:2]) < 0.2 * step)
 
 
 def _coefficients(block: np.ndarray, points: int) -> np.ndarray:

@@ -27,7 +27,7 @@ Polynomial = dict[tuple[int, int, int], Any]
 """Coefficients by the exponents of v = w - 1, zeta = z - 1 and S, the mean of z, ..., z^(p-1)."""
 
 
-def visit_blocks(rule: type[Algorithm], tau: int, p: int, field: Field) -> np.ndarray:
+def visit_blocks(rule: type[Algorithm], tau: int, p: Any, field: Field) -> np.ndarray:
     """One visit as a matrix from (worker, mean of the other workers, center) to (worker, center).
 
     Shape (..., m + n, 2 m + n), with m variables of a worker and n of the center.

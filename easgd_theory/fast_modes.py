@@ -2,7 +2,7 @@ r"""The loudest branch on the unit circle: half of the limit of infinitely many 
 
 The branches are the roots :math:`w = 1 + v` of :math:`c_m(z) v^m + \dots + c_0(z)`, m = 1 or 2, at
 :math:`z = e^{i\theta}`. They all lie inside :math:`|w| < \rho` iff a polynomial in :math:`t = 1 - \cos\theta` is
-positive on [0, 2]: so the level :math:`\rho` climbs to the largest modulus in a few steps, and nothing is left above it.
+positive on [0, 2]: so the level :math:`\rho` climbs to the largest modulus in a few steps, and nothing is left above.
 All is held in powers of v and :math:`\zeta = z - 1`, which keeps the digits near w = z = 1, where roots crowd.
 """
 
@@ -32,8 +32,8 @@ def loudest_branch(c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     c = c / np.abs(c).max(axis=(1, 2), keepdims=True)
     ends = np.broadcast_to([0.0, 2.0], (len(c), 2))
-    samples = [2.0 ** -np.arange(2.0, 48.0, 2.0), [0.5, 0.8, 1.1, 1.4, 1.6, 1.8, 1.9, 1.98]]  # they crowd at 0
-    cuts = np.concatenate([ends, np.broadcast_to(np.concatenate(samples), (len(c), 31))], axis=1)
+    samples = np.append(2.0 ** -np.arange(2.0, 48.0, 2.0), [0.5, 0.8, 1.1, 1.4, 1.6, 1.8, 1.9, 1.98])  # crowd at 0
+    cuts = np.concatenate([ends, np.broadcast_to(samples, (len(c), samples.size))], axis=1)
     level = branch_moduli(c, cuts).max(axis=1)
     for _ in range(_STEPS):
         polynomial = level_polynomial(c, level - 1, circle_product, _CIRCLE)

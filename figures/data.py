@@ -25,6 +25,9 @@ from easgd_theory.algorithm import Algorithm
 from easgd_theory.noise import easgd_center_moments
 from easgd_theory.spectrum import TOLERANCE, round_growth
 
+Question = Callable[[np.ndarray], tuple[Algorithm, float | np.ndarray]]
+"""A rule and the curvature, for values of whatever is varied."""
+
 WORKERS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 """Numbers of workers at which `largest_rates` looks by default."""
 
@@ -262,13 +265,14 @@ def limit_regions(
     shares = np.linspace(0, 1, size + 1)[1:] ** 2  # they crowd at 0, where the edge is steep
     schedules = [*(RoundRobin(p=p) for p in workers), RoundRobin(p=np.inf)]
     with_period = [RoundRobin(p=schedule.p, tau=tau) for schedule in schedules]
-    easgd = [_edge(lambda a, s=s: _grows(EASGD(rates, a), s), 0.0, 2.0, size) for s in schedules]
-    eamsgd = [_edge(lambda a, s=s: _grows(EAMSGD(momentum_rates, a, delta), s), 0.0, 2.1, size) for s in with_period]
-    penalties = [shares * _edge(lambda r, s=s: _grows(ADMM(1.0, r), s, h=0.0), 0.04, 0.0, 1) for s in schedules]
-    admm = [
-        _edge(lambda e, s=s, r=r: _grows(ADMM(1.0, r), s, h=e), 0.008, 0.0, size)
-        for s, r in zip(schedules, penalties, strict=True)
-    ]
+
+    def admm_at(penalty: np.ndarray) -> Question:
+        return lambda e: (ADMM(1.0, penalty), e)
+
+    easgd = [_edge(lambda a: (EASGD(rates, a), 1.0), s, 0.0, 2.0, size) for s in schedules]
+    eamsgd = [_edge(lambda a: (EAMSGD(momentum_rates, a, delta), 1.0), s, 0.0, 2.1, size) for s in with_period]
+    penalties = [shares * _edge(lambda r: (ADMM(1.0, r), 0.0), s, 0.04, 0.0, 1) for s in schedules]
+    admm = [_edge(admm_at(r), s, 0.008, 0.0, size) for s, r in zip(schedules, penalties, strict=True)]
     largest = [critical_value("eta", DOWNPOUR(), schedule) for schedule in schedules[:-1]]
     return xr.Dataset(
         {
@@ -283,21 +287,21 @@ def limit_regions(
     )
 
 
-def _grows(rule: Algorithm, schedule: RoundRobin, h: float | np.ndarray = 1.0) -> np.ndarray:
-    """Where a growing mode is known: a radius that is not certified is one that is reached."""
-    return round_growth(rule, schedule, h, ask_sign=True).radius > 1 + TOLERANCE
-
-
-def _edge(grows: Callable[[np.ndarray], np.ndarray], start: float, stop: float, size: int) -> np.ndarray:
+def _edge(question: Question, schedule: RoundRobin, start: float, stop: float, size: int) -> np.ndarray:
     """Where growth first begins on the way from `start` to `stop`, for each of `size` curves; `stop` if it does not."""
+
+    def grows(values: np.ndarray) -> np.ndarray:
+        rule, h = question(values)
+        return round_growth(rule, schedule, h, ask_sign=True).radius > 1 + TOLERANCE  # not certified: a lower bound
+
     steps = np.linspace(start, stop, 101)[1:]
     growing = grows(np.repeat(steps[:, None], size, axis=1))
     first = np.argmax(growing, axis=0)
     low, high = np.append(start, steps)[first], steps[first]
     for _ in range(18):
         middle = (low + high) / 2
-        below = grows(middle)
-        low, high = np.where(below, low, middle), np.where(below, middle, high)
+        beyond = grows(middle)
+        low, high = np.where(beyond, low, middle), np.where(beyond, middle, high)
     return np.where(growing.any(axis=0), low, stop)
 
 

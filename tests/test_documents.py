@@ -47,6 +47,14 @@ def test_contributing_adds_a_rule_in_one_file(tmp_path, monkeypatch):
 
 
 def test_the_readme_links_to_files_that_exist():
-    for document in ("README.md", "CONTRIBUTING.md", "docs/theory.md", "docs/theorems.md"):
+    for document in (
+        "README.md",
+        "CONTRIBUTING.md",
+        "docs/theory.md",
+        "docs/theorems.md",
+        "docs/limit.md",
+        "docs/intervals.md",
+        "docs/benchmarks.md",
+    ):
         for target in re.findall(r"\]\(([^)#:]+)[^):]*\)", (ROOT / document).read_text()):
             assert (ROOT / document).parent.joinpath(target).exists(), f"{document}: {target}"

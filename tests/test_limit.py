@@ -39,6 +39,7 @@ from easgd_theory.expansion import Expansion
 from easgd_theory.fast_modes import branch_moduli, loudest_branch
 from easgd_theory.slow_equation import modes_right_of
 from easgd_theory.spectrum import round_growth
+from figures import draw
 
 LIMIT = RoundRobin(p=math.inf)
 
@@ -418,6 +419,7 @@ def test_a_map_of_the_limit_is_certified_and_keeps_valid_json(tmp_path):
     grid.to_netcdf(tmp_path / "map.nc")
     with xr.open_dataset(tmp_path / "map.nc") as again:
         assert again.attrs["p"] == "inf"
+    assert draw.stability_map(grid).get_title() == "ADMM, round-robin, p = ∞, τ = 1, h = 1"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,143 @@
+"""Loops over arrays that have nothing to do with any rule: compiled once, and kept on disk."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+LIMIT = 1e150
+"""A variable beyond this has diverged; its square is still a number."""
+
+_compiled = njit(cache=True, nogil=True, error_model="numpy")
+_inlined = njit(cache=True, nogil=True, error_model="numpy", forceinline=True)  # where calling takes longer than doing
+
+
+@_inlined
+def copy(source, first, target):
+    """As many elements of each variable as the target has, from the first on."""
+    for v in range(target.shape[0]):
+        for e in range(target.shape[1]):
+            target[v, e] = source[v, np.uint64(first) + np.uint64(e)]
+
+
+@_compiled
+def find(order, q, where):
+    """Where the elements of the one worker that visits lie among all; each lane may have another visitor."""
+    lanes = order.shape[1]
+    for j in range(where.size // lanes):
+        for r in range(lanes):
+            where[j * lanes + r] = order[q, r] * where.size + j * lanes + r
+
+
+@_compiled
+def fetch(workers, where, new):
+    """The variables of the visitor."""
+    for v in range(new.shape[0]):
+        for e in range(where.size):
+            new[v, e] = workers[v, where[e]]
+
+
+@_compiled
+def put_back(new, where, workers):
+    """The reverse of `fetch`."""
+    for v in range(new.shape[0]):
+        for e in range(where.size):
+            workers[v, where[e]] = new[v, e]
+
+
+@_inlined
+def observe(row, workers, iterate, centers, kept, states):
+    """Keep the iterate and some of the workers' variables."""
+    for e in range(iterate.size):
+        centers[row, e] = iterate[e]
+    for v in range(kept.size):
+        for e in range(workers.shape[1]):
+            states[row, v, e] = workers[kept[v], e]
+
+
+@_inlined
+def beyond(values):
+    """How many values are beyond the limit, or no numbers."""
+    count = 0
+    for v in range(values.shape[0]):
+        for e in range(values.shape[1]):
+            count += not abs(values[v, e]) <= LIMIT
+    return count
+
+
+@_compiled
+def means(positions, out):
+    """Mean over the workers; shapes (rounds, workers, entries) and (rounds, entries)."""
+    rounds, workers, entries = positions.shape
+    for t in range(rounds):
+        if entries < workers:
+            for e in range(entries):
+                total = 0.0
+                for i in range(workers):
+                    total += positions[t, i, e]
+                out[t, e] = total / workers
+        else:
+            out[t] = 0.0
+            for i in range(workers):
+                for e in range(entries):
+                    out[t, e] += positions[t, i, e]
+            for e in range(entries):
+                out[t, e] /= workers
+
+
+@_compiled
+def spreads(positions, centers, out):
+    """Mean over the workers of the squared distance from the center.
+
+    Shapes (rounds, workers, coordinates, replicas), (rounds, coordinates, replicas) and (rounds, replicas).
+    """
+    rounds, workers, coordinates, replicas = positions.shape
+    for t in range(rounds):
+        if replicas < workers:
+            for r in range(replicas):
+                total = 0.0
+                for i in range(workers):
+                    for j in range(coordinates):
+                        total += (positions[t, i, j, r] - centers[t, j, r]) ** 2
+                out[t, r] = total / workers
+        else:
+            out[t] = 0.0
+            for i in range(workers):
+                for j in range(coordinates):
+                    for r in range(replicas):
+                        out[t, r] += (positions[t, i, j, r] - centers[t, j, r]) ** 2
+            for r in range(replicas):
+                out[t, r] /= workers
+
+
+@_compiled
+def moments_over_lanes(record, count, mean, square):
+    """Welford's sums over the last axis of a record, without nan."""
+    for t in range(record.shape[0]):
+        for i in range(record.shape[1]):
+            values = record[t, i]
+            total, number = 0.0, 0
+            for r in range(values.size):
+                if values[r] == values[r]:
+                    total += values[r]
+                    number += 1
+            if number:
+                middle = total / number
+                deviation = 0.0
+                for r in range(values.size):
+                    if values[r] == values[r]:
+                        deviation += (values[r] - middle) ** 2
+                count[t, i], mean[t, i], square[t, i] = number, middle, deviation
+
+
+@_compiled
+def merge_moments(count, mean, square, more_count, more_mean, more_square):
+    """Take more values into the sums (Chan, Golub, LeVeque 1983)."""
+    for t in range(count.shape[0]):
+        for i in range(count.shape[1]):
+            total = count[t, i] + more_count[t, i]
+            if more_count[t, i] > 0.0:
+                step = more_mean[t, i] - mean[t, i]
+                square[t, i] += more_square[t, i] + step * step * count[t, i] * more_count[t, i] / total
+                mean[t, i] += step * more_count[t, i] / total
+                count[t, i] = total

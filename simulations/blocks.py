@@ -1,0 +1,93 @@
+"""A block of replicas at work: the room of its kernels, its windows of rounds one after the other."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba.core.errors import NumbaError
+
+from simulations.arrays import LIMIT
+from simulations.observables import note
+from simulations.problem import Problem
+from simulations.windows import Block, Source, Window
+
+
+class Room:
+    """Arrays that a block's kernels work in; their contents are of no interest between the windows."""
+
+    def __init__(self, problem: Problem, block: Block) -> None:
+        self.problem, self.block = problem, block
+        rule, group, p, entries = type(problem.algorithm), problem.group, problem.p, problem.d * block.lanes
+        worker, size = len(rule.worker), group * entries
+        coefficients = problem.pieces.coefficients
+        given = np.tile(np.repeat(coefficients, block.lanes), group) if coefficients.size else np.empty(size)
+        self.old, self.scratch = np.empty((worker, size)), np.empty((worker, entries))
+        self.total, self.others, self.everyone = np.empty(entries), np.zeros(entries), np.empty(entries)
+        self.points, self.given, self.where = np.empty(size), given, np.empty(entries, dtype=np.int64)
+        self.who = np.repeat(np.arange(group)[:, None], block.lanes, axis=1)
+        self.kept = problem.columns.kept(rule)
+        self.iterate = block.center[rule.center.index("x")] if rule.center else block.workers[rule.worker.index("x")]
+        self.centers = np.empty((problem.window, entries))
+        self.states = np.empty((problem.window, len(self.kept), p * entries))
+
+    def go(self, window: Window, first: int, lost: int) -> int:
+        """The rounds of a window from `first` on; returns what `kernels.rounds` does."""
+        problem, state = self.problem, (self.block.workers, self.block.center)
+        scalars, span = problem.pieces.scalars, (window.low, first, window.high)
+        snapshots = (self.iterate, self.centers, self.kept, self.states)
+        if problem.at_once:
+            return problem.kernels.rounds_at_once(
+                *state, self.total, self.others, self.given, window.table, window.draws, window.noise, scalars,
+                *span, lost, *snapshots,
+            )  # fmt: skip
+        return problem.kernels.rounds(
+            *state, self.old, self.scratch, self.total, self.others, self.everyone, self.points, self.given, self.who,
+            self.where, window.order, window.rows, window.table, window.draws, window.noise, scalars,
+            problem.pieces.data, problem.steps, problem.phases, *span, lost, *snapshots,
+        )  # fmt: skip
+
+
+def run(problem: Problem, block: Block, first: int, last: int, record: np.ndarray) -> None:
+    """Rounds first, ..., last - 1 of a block, in place; round 0 is the start, which is only recorded.
+
+    Parameters
+    ----------
+    record : ndarray, shape (last - first, columns, lanes)
+        Filled.
+    """
+    room, source = Room(problem, block), Source(problem, block)
+    if first == 0:
+        room.centers[0], room.states[0] = room.iterate, block.workers[room.kept]
+        park(block, 0)
+        note(problem, room.centers[:1], room.states[:1], room.kept, block.diverged, record[:1], 0)
+    for low in range(max(first, 1), last, problem.window):
+        window = source.draw(low, min(low + problem.window, last))
+        advance(problem, block, room, window)
+        size, row = window.high - low, low - first
+        rows = record[row : row + size]
+        note(problem, room.centers[:size], room.states[:size], room.kept, block.diverged, rows, low)
+
+
+def advance(problem: Problem, block: Block, room: Room, window: Window) -> None:
+    """The rounds of one window; whenever replicas have left the limit, they are parked before it goes on."""
+    reached = window.low
+    while reached < window.high:
+        lost = int(np.count_nonzero(block.diverged >= 0)) * (block.workers.size + block.center.size) // block.lanes
+        try:
+            stopped = room.go(window, reached, lost)
+        except NumbaError as error:
+            name = type(problem.algorithm).__name__
+            raise TypeError(f"{name} must be plain arithmetic that numba compiles to be simulated") from error
+        if stopped < 0:
+            park(block, -stopped)
+        reached = abs(stopped) + (stopped < 0)
+
+
+def park(block: Block, t: int) -> None:
+    """Note the round at which replicas left the limit, and keep them at nan from there on."""
+    lost = np.zeros(block.lanes, dtype=bool)
+    for values in (block.workers, block.center):
+        with np.errstate(invalid="ignore"):
+            lost |= ~(np.abs(values) <= LIMIT).reshape(-1, block.lanes).all(axis=0)
+    block.diverged[lost & (block.diverged < 0)] = t
+    for values in (block.workers, block.center):
+        values.reshape(-1, block.lanes)[:, lost] = np.nan

@@ -1,0 +1,147 @@
+"""The course of a run: blocks of replicas on the threads, chunks of rounds one after the other, states kept between."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+
+from simulations.blocks import run
+from simulations.problem import Problem
+from simulations.state import State
+from simulations.statistics import Moments, merge, moments
+from simulations.windows import Block
+
+SAVE_EVERY = 30.0
+"""Seconds between two states that are kept on disk."""
+
+_CHUNK = 2**26  # gradient entries between two looks at the clock: a fraction of a second
+_WINDOWS = 4  # at least, of a chunk: what it takes to begin one is then of no weight
+
+Progress = Callable[[int, int], None]
+
+
+class Run:
+    """A problem with its state and its record."""
+
+    def __init__(self, problem: Problem, start: np.ndarray, statistics_only: bool) -> None:
+        self.problem, self.done, self.whole = problem, 0, True
+        rows, columns, replicas = problem.rounds + 1, problem.width, problem.replicas
+        self.moments = Moments.nothing(rows, columns) if statistics_only else None
+        self.record = np.empty((0, 0, 0)) if statistics_only else np.empty((rows, columns, replicas))
+        self.blocks = [
+            _block(problem, first, min(problem.lanes, replicas - first), start)
+            for first in range(0, replicas, problem.lanes)
+        ]
+
+    def finish(self, progress: Progress | None, path: Path | None, identity: str) -> None:
+        """Go through all rounds, from the state at `path` if there is one."""
+        if path is not None and path.exists():
+            self._go_on(State.load(path), path, identity)
+        saved, saved_at, rounds = self.done, time.monotonic(), self.problem.rounds
+        threads = vars(numba.config)["NUMBA_NUM_THREADS"]
+        with ThreadPoolExecutor(threads) as pool:
+            # Beside this thread where there are several blocks, or where an interrupt must not tear one apart.
+            beside = pool if min(threads, len(self.blocks)) > 1 or path is not None else None
+            try:
+                while self.done <= rounds:
+                    interrupted = self._advance(min(self.done + self._chunk(), rounds + 1), beside)
+                    if interrupted:
+                        raise KeyboardInterrupt
+                    if progress is not None:
+                        progress(self.done - 1, rounds)
+                    if path is not None and time.monotonic() - saved_at > SAVE_EVERY:
+                        self._state(identity).save(path)
+                        saved, saved_at = self.done, time.monotonic()
+            finally:
+                if path is not None and self.done > saved and self.whole:
+                    self._state(identity).save(path)
+
+    def diverged(self) -> np.ndarray:
+        """Per replica the round at which it diverged, or -1."""
+        return np.concatenate([block.diverged for block in self.blocks])
+
+    def _chunk(self) -> int:
+        problem = self.problem
+        work = problem.p * problem.d * problem.tau * problem.replicas
+        return problem.window * max(_WINDOWS, _CHUNK // work // problem.window)
+
+    def _advance(self, last: int, pool: Executor | None) -> bool:
+        """All blocks up to the round `last`; says whether the user wanted to interrupt them meanwhile."""
+        first, problem, self.whole = self.done, self.problem, False
+
+        def recorded(block: Block) -> Moments | None:
+            if self.moments is None:
+                lanes = slice(block.first, block.first + block.lanes)
+                run(problem, block, first, last, self.record[first:last, :, lanes])
+                return None
+            record = np.empty((last - first, problem.width, block.lanes))
+            run(problem, block, first, last, record)
+            return moments(record)
+
+        futures = [pool.submit(recorded, block) for block in self.blocks] if pool else []
+        interrupted = _wait(futures)
+        for more in (future.result() for future in futures) if pool else map(recorded, self.blocks):
+            if self.moments is not None and more is not None:
+                merge(self.moments.part(first, last), more)
+        self.done, self.whole = last, True
+        return interrupted
+
+    def _state(self, identity: str) -> State:
+        p, d = self.problem.p, self.problem.d
+
+        def joined(name: str, *shape: int) -> np.ndarray:
+            arrays = [(getattr(block, name), block.lanes) for block in self.blocks]
+            return np.concatenate([array.reshape(len(array), *shape, lanes) for array, lanes in arrays], axis=-1)
+
+        record = self.record[: self.done] if self.moments is None else np.array(self.moments.part(0, self.done))
+        return State(
+            identity, self.done, joined("workers", p, d), joined("center", d), self.diverged(), joined("clocks"), record
+        )
+
+    def _go_on(self, state: State, path: Path, identity: str) -> None:
+        if state.identity != identity:
+            raise ValueError(f"checkpoint must belong to this very run, but {path} is the state of another")
+        if state.done > self.problem.rounds + 1:
+            raise ValueError(f"rounds must be at least the {state.done - 1} that {path} has, got {self.problem.rounds}")
+        self.done = state.done
+        for block in self.blocks:
+            lanes = slice(block.first, block.first + block.lanes)
+            for name in ("workers", "center", "diverged", "clocks"):
+                target = getattr(block, name)
+                target[...] = getattr(state, name)[..., lanes].reshape(target.shape)
+        if self.moments is None:
+            self.record[: state.done] = state.record
+        else:
+            for mine, theirs in zip(self.moments.part(0, state.done), state.record, strict=True):
+                mine[...] = theirs
+
+
+def _block(problem: Problem, first: int, lanes: int, start: np.ndarray) -> Block:
+    """The block at the start; `start` has the shape (replicas or 1, variables of all, d)."""
+    rule, p, d = type(problem.algorithm), problem.p, problem.d
+    mine = start[first : first + lanes] if len(start) > 1 else np.repeat(start, lanes, axis=0)
+    by_lane = mine.transpose(1, 2, 0)
+    count = len(rule.worker)
+    workers = by_lane[: p * count].reshape(p, count, d * lanes).transpose(1, 0, 2).reshape(count, p * d * lanes)
+    center = by_lane[p * count :].reshape(len(rule.center), d * lanes)
+    clocks = np.zeros((p if problem.drawn else 0, lanes), dtype=np.int64)
+    return Block(
+        first, np.ascontiguousarray(workers), np.ascontiguousarray(center), np.full(lanes, -1, dtype=np.int64), clocks
+    )
+
+
+def _wait(futures: list[Future[Any]]) -> bool:
+    """Wait for all, even if the user interrupts: a state is whole only between chunks, and they are short."""
+    interrupted = False
+    while True:
+        try:
+            wait(futures)
+            return interrupted
+        except KeyboardInterrupt:
+            interrupted = True

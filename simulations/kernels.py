@@ -1,0 +1,252 @@
+"""The simulator's loops, over one block of replicas; `compilation` fills in the rule and the objective.
+
+A block keeps its variables as structures of arrays, the replicas ("lanes") innermost: element e of worker i stands for
+a coordinate and a lane. Nothing here knows an algorithm: what a worker or the center does is done by the functions of a
+definition on the scalars of one element, in the phases of `easgd_theory.visit`. Nothing here draws random numbers
+either, and all of it runs as plain Python, too.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from simulations.arrays import beyond, copy, fetch, find, observe, put_back
+
+MEET, MESSAGE, CENTER = 0, 1, 2  # the phases of a visit
+
+U = np.uint64  # an index that numba need not ask whether it is negative: else a loop is no vector loop
+
+
+class Draws(NamedTuple):
+    """Where the normals lie: those of evaluation c in visit q start at ``q visit + (c & 1) odd + (c >> 1) pair``.
+
+    The variates of one element are `variate` apart. Where the order of visits is drawn, q counts visits and c the
+    evaluations of a visit; else q is the worker and c its clock less `origin`.
+    """
+
+    drawn: bool
+    visit: int
+    odd: int
+    pair: int
+    variate: int
+    origin: int
+
+
+def nothing(*_):
+    """Stands where a rule has no value to give; never run then."""
+    return 0.0
+
+
+def stay(variables, *_):
+    """Stands where a rule has no step to make; never run then."""
+    return variables
+
+
+# What `compilation` puts in: the rule's functions, the message of `easgd_theory.visit`, the objective's functions, and
+# how an element of the arrays is read and written.
+query = local_query = message = slope = gradient = nothing
+visit = local = absorb = stay
+load_worker = load_center = load_parameters = store_center = nothing
+store_worker = stay
+RULE = COUPLED = EVERYONE = None
+
+
+def meet(workers, center, q, e, k, given, noise, z, y, scalars, sends):
+    """One element's step that reads the center; returns the message of a worker that has no more steps to make."""
+    w, c = load_worker(workers, q), load_center(center, e)
+    g = slope(query(w, c, k), given, noise[z], noise[y], scalars)
+    after = store_worker(workers, q, visit(w, c, k, g))
+    return message(RULE, k, w, after, c) if sends else 0.0
+
+
+def meet_all(workers, center, first, count, k, given, noise, at, variate, scalars, sends, total):
+    """The step of a group of workers that reads the center; the longer axis of the group is the inner loop."""
+    entries = total.size
+    if entries >= count:
+        total[:] = 0.0
+        for i in range(count):
+            here, q, z = U(i * entries), U(first + i * entries), U(at + i * entries)
+            y = z + U(variate)
+            for e in range(entries):
+                j = U(e)
+                total[e] += meet(
+                    workers, center, q + j, e, k, given[here + j], noise, z + j, y + j, scalars, sends
+                )  # fmt: skip
+    else:
+        for e in range(entries):
+            sum_, z = 0.0, U(at + e)
+            y = z + U(variate)
+            for i in range(count):
+                j = U(i) * U(entries)
+                q = j + U(e)
+                sum_ += meet(workers, center, q, e, k, given[q], noise, z + j, y + j, scalars, sends)
+            total[e] = sum_
+
+
+def step_all(workers, first, k, given, noise, at, variate, scalars):
+    """A step that a group of workers makes without the center."""
+    q, z = U(first), U(at)
+    y = z + U(variate)
+    for e in range(given.size):
+        j = U(e)
+        w = load_worker(workers, q + j)
+        g = slope(local_query(w, k), given[e], noise[z + j], noise[y + j], scalars)
+        store_worker(workers, q + j, local(w, k, g))
+
+
+def ask_all(workers, center, first, points, k, sees):
+    """Where the group's gradients are taken, for objectives whose coordinates depend on each other."""
+    entries = center.shape[1]
+    for i in range(points.size // entries):
+        for e in range(entries):
+            j = U(i * entries) + U(e)
+            w = load_worker(workers, U(first) + j)
+            points[j] = query(w, load_center(center, e), k) if sees else local_query(w, k)
+
+
+def send_all(old, workers, center, first, k, total):
+    """The sum of a group's messages; `old` holds the group alone."""
+    total[:] = 0.0
+    for i in range(old.shape[1] // total.size):
+        here = U(i * total.size)
+        for e in range(total.size):
+            j = here + U(e)
+            w = load_worker(workers, U(first) + j)
+            total[e] += message(RULE, k, load_worker(old, j), w, load_center(center, e))
+
+
+def take(center, total, others, count, p, k):
+    """The center absorbs the sum of the group's messages, and of everyone else's if the rule gathers all."""
+    for e in range(total.size):
+        if EVERYONE:
+            total[e] += others[e]
+        store_center(center, e, absorb(load_center(center, e), total[e], k, count, p))
+
+
+def exclude(anew, workers, group, begin, center, k, everyone, others):
+    """The sum of everyone's messages but the visitor's; a running sum drifts, so once a round it is made anew.
+
+    Only for rules whose message is a function of the worker alone (`compilation` sees to it).
+    """
+    if anew:
+        send_all(workers, workers, center, 0, k, everyone)
+    for e in range(others.size):
+        w = load_worker(group, U(begin) + U(e))
+        others[e] = everyone[e] - message(RULE, k, w, w, load_center(center, e))
+
+
+def include(group, begin, center, k, everyone, others):
+    """The reverse of `exclude`, once the visitor has stepped."""
+    for e in range(others.size):
+        w = load_worker(group, U(begin) + U(e))
+        everyone[e] = others[e] + message(RULE, k, w, w, load_center(center, e))
+
+
+def take_steps(
+    group, center, begin, count, row, clock, at, sends, points, given, who, table, draws, noise, scalars, data, steps,
+    total,
+):  # fmt: skip
+    """The worker's part of a visit: all its gradient steps, of which the first read the center."""
+    with_center, alone = steps
+    for s in range(with_center + alone):
+        k = load_parameters(table, row + s * (table.shape[0] > 1))
+        here = at + ((clock + s) & 1) * draws.odd + ((clock + s) >> 1) * draws.pair
+        if COUPLED:
+            ask_all(group, center, begin, points, k, s < with_center)
+            gradient(points, given, noise[here:], draws.variate, who, data)
+        if s < with_center:
+            meet_all(group, center, begin, count, k, given, noise, here, draws.variate, scalars, sends, total)
+        else:
+            step_all(group, begin, k, given, noise, here, draws.variate, scalars)
+
+
+def rounds(
+    workers, center, old, scratch, total, others, everyone, points, given, who, where, order, rows, table, draws,
+    noise, scalars, data, steps, phases, window, first, last, lost, iterate, centers, kept, states,
+):  # fmt: skip
+    """Rounds first, ..., last - 1; returns `last`.
+
+    Or it stops after a round at whose end another number of values than `lost` is beyond the limit, and returns minus
+    that round.
+
+    Parameters
+    ----------
+    workers, center : float arrays, shape (variables, elements)
+        The state. `iterate` is a view of the center's x.
+    old, scratch, total, others, everyone, points : float arrays
+        Room: for the group of workers that acts together, for one worker, and for sums over workers.
+    given : float array, shape (elements of the group,)
+        The objective's coefficients; where they depend on the point they are found in the course of it.
+    who, order : int arrays, shape (workers of the group, lanes) and (visits, lanes)
+        Who acts; of visits one at a time, who makes them.
+    where : int array, shape (elements of one worker,)
+    rows : int array, shape (visits,)
+        The row of `table` at a visit's first step, where the parameters vary with the clock.
+    steps, phases
+        As in `easgd_theory.visit`, the phases by number.
+    window : int
+        The first round of the random numbers, of `order`, `rows`, `centers` and `states`.
+    centers : float array, shape (rounds, elements)
+        The iterate at the end of each round.
+    states : float array, shape (rounds, kept variables, elements of all workers)
+        The workers' variables `kept`.
+    """
+    count, entries = who.shape[0], total.size
+    p, tau = workers.shape[1] // entries, steps[0] + steps[1]
+    visits, alone = p // count, p > count
+    at_once = tau == 1 and phases.size > 1 and phases[0] == MEET and phases[1] == MESSAGE
+    group = scratch if draws.drawn and alone else workers
+    for t in range(first, last):
+        for i in range(visits):
+            q = (t - window) * visits + i if draws.drawn else i
+            row = rows[(t - window) * visits + i] if table.shape[0] > 1 else 0
+            k = load_parameters(table, row)
+            begin = 0 if draws.drawn else i * entries
+            if draws.drawn and alone:
+                find(order, q, where)
+                fetch(workers, where, group)
+            if alone and COUPLED:
+                for r in range(who.shape[1]):
+                    who[0, r] = order[q, r]
+            if alone and EVERYONE:
+                exclude(i == 0, workers, group, begin, center, k, everyone, others)
+            if not at_once:
+                copy(group, begin, old)
+            for n in range(phases.size):
+                if phases[n] == MEET:
+                    clock = 0 if draws.drawn else (t - 1) * tau - draws.origin
+                    take_steps(
+                        group, center, begin, count, row, clock, q * draws.visit, at_once, points, given, who, table,
+                        draws, noise, scalars, data, steps, total,
+                    )  # fmt: skip
+                elif phases[n] == CENTER:
+                    take(center, total, others, count, p, k)
+                elif not at_once:
+                    send_all(old, group, center, begin, k, total)
+            if alone and EVERYONE:
+                include(group, begin, center, k, everyone, others)
+            if draws.drawn and alone:
+                put_back(group, where, workers)
+        observe(t - window, workers, iterate, centers, kept, states)
+        if beyond(workers) + beyond(center) != lost:
+            return -t
+    return last
+
+
+def rounds_at_once(
+    workers, center, total, others, given, table, draws, noise, scalars, window, first, last, lost,
+    iterate, centers, kept, states,
+):  # fmt: skip
+    """The most common case of `rounds`: everyone together, of one step each, and the message right after it."""
+    k, p = load_parameters(table, 0), workers.shape[1] // total.size
+    for t in range(first, last):
+        clock = t - 1 - draws.origin
+        at = (clock & 1) * draws.odd + (clock >> 1) * draws.pair
+        meet_all(workers, center, 0, p, k, given, noise, at, draws.variate, scalars, True, total)
+        take(center, total, others, p, p, k)
+        observe(t - window, workers, iterate, centers, kept, states)
+        if beyond(workers) + beyond(center) != lost:
+            return -t
+    return last
