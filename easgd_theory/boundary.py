@@ -149,12 +149,13 @@ def _crossings(plane: Plane) -> Iterator[np.ndarray]:
 
 def _covers(piece: Piece, point: np.ndarray, outward: np.ndarray | None = None) -> bool:
     """Whether the piece passes through a point, with the unstable side where `outward` points."""
-    at = np.array([each.at[:2] for each in piece.spots])
+    spots = [*piece.spots, piece.spots[0]] if piece.closed else piece.spots
+    at = np.array([spot.at[:2] for spot in spots])
     start, chord = at[:-1], np.diff(at, axis=0)
     share = np.clip(((point[:2] - start) * chord).sum(axis=1) / np.maximum((chord**2).sum(axis=1), 1e-300), 0, 1)
     distance = np.linalg.norm(start + share[:, None] * chord - point[:2], axis=1)
     nearest = int(np.argmin(distance))
-    same_side = outward is None or piece.spots[nearest].outward @ outward > 0.5
+    same_side = outward is None or spots[nearest].outward @ outward > 0.5
     return bool(distance[nearest] < _COVERED and same_side)
 
 

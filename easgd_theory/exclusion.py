@@ -210,10 +210,9 @@ def is_outside(a, b, c, A, B, p, s):
     """Whether a root near s has Re s > 0 for every t: it is s + s' t up to a radius that Rouche's theorem gives."""
     f, slope, x, _ = along(a, b, c, A, B, p, s, 0.0)
     for _ in range(3):  # the guess was made with fewer digits
-        step = f / slope
-        if not abs(step) < 0.1:
+        if not abs(f) < 0.1 * abs(slope):
             return False
-        s -= step
+        s -= f / slope
         f, slope, x, _ = along(a, b, c, A, B, p, s, 0.0)
     if not (s.real > 0.0 and abs(slope) > abs(x)):
         return False
@@ -263,7 +262,7 @@ def outside_cells(a, b, c, p, guesses, result):
     for q in range(len(a)):
         A, B = np.abs(a[q]), np.abs(b[q])
         for s in guesses[q]:
-            if not result[q] and s.real > -1e-9:
+            if not result[q] and s.real > -1e-9 and (s != 0.0 or a.shape[3] == 1):
                 result[q] = is_outside(a[q], b[q], c[q], A, B, p, s)
                 if not result[q]:
                     result[q] = is_beyond(a[q], b[q], c[q], A, B, p, cexpm1(s / p))

@@ -17,7 +17,7 @@ _PARTS = 8  # into which what could not be proved is cut
 _NARROWEST = 1e-10  # width of an interval, relative to its ends, that is cut no further
 _EDGE = 1e-8  # relative width of an interval that may be missed, at most
 _BLUR = 0.1  # of the largest growth that counts as stable: rounding
-_MOST_OPEN = 4_000  # intervals of one kind that are still open, at most
+_MOST_OPEN = 500  # intervals of one kind that are still open, at most
 _BEYOND_DOUBT = 100.0  # logarithm of a radius: what grows by this in a round does so between two such points, too
 
 

@@ -71,9 +71,11 @@ def stable_intervals(
     if found.uncertified:
         message = f"{found.uncertified} values of {name} could not be certified, and count as unstable"
         warnings.warn(message, RuntimeWarning, stacklevel=2)
-    for low, high in found.unproved:
+    if found.unproved:
+        low, high = found.unproved[0][0], found.unproved[-1][1]
         message = (
-            f"no edge was found between {name} = {low:.9g} and {high:.9g}, nor could it be proved that none is there"
+            f"in {len(found.unproved)} pieces between {name} = {low:.9g} and {high:.9g} "
+            "no edge was found, nor could it be proved that none is there"
         )
         warnings.warn(message, RuntimeWarning, stacklevel=2)
     return intervals

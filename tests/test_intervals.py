@@ -229,8 +229,8 @@ def test_steps_taken_alone_do_not_widen_the_enclosure():
 
 
 def test_an_unproved_stretch_is_named(monkeypatch):
-    monkeypatch.setattr(proofs, "_MOST_OPEN", 30)
-    with pytest.warns(RuntimeWarning, match=r"no edge was found between eta = .* nor could it be proved"):
+    monkeypatch.setattr(proofs, "_MOST_OPEN", 30)  # only to be quick
+    with pytest.warns(RuntimeWarning, match=r"pieces between eta = .* nor could it be proved"):
         stable_intervals("eta", MDOWNPOUR(delta=1.0), RoundRobin(p=1))  # all eigenvalues on the circle, up to eta = 4
 
 
