@@ -96,8 +96,10 @@ def stability_boundary(algorithm: Algorithm | type[Algorithm], schedule: Schedul
     while waiting:
         spot = plane.settled(waiting.pop())
         if spot is not None and not any(_covers(piece, spot.at, spot.outward) for piece in pieces):
-            pieces.append(plane.follow(spot))
-            waiting += pieces[-1].rejected
+            piece = plane.follow(spot)
+            if len(piece.spots) > 1:
+                pieces.append(piece)
+                waiting += piece.rejected
     lost = sum(not any(_covers(piece, start) for piece in pieces) for start in starts)
     if lost:
         message = f"at {lost} points of the boundary no root could be followed: curves may be missing"
