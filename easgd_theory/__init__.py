@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from easgd_theory.lazily import exports
 
 if TYPE_CHECKING:
     from easgd_theory.algorithms import (
@@ -39,7 +40,6 @@ _HOME = {
     "schedules": "RandomOrder RoundRobin Synchronous",
     "spectrum": "is_stable spectral_radius",
 }
-_MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}
 
 __all__ = [
     "ADMM",
@@ -68,16 +68,4 @@ __all__ = [
     "stationary_covariance",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name from its module at first use (PEP 562)."""
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-    value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = exports(__name__, _HOME)

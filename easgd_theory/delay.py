@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from functools import cache
-from hashlib import sha256
-from inspect import getsource
 from itertools import product
-from threading import Lock
-from types import FunctionType
 from typing import Any
 
 import numpy as np
 
 from easgd_theory import certificate, modulus, pencil, roots, simultaneous
 from easgd_theory.algorithm import Algorithm
+from easgd_theory.kernels import compiled_functions, run_in_blocks
 from easgd_theory.linear import as_form, stack
 from easgd_theory.maps import Field
 from easgd_theory.visit import tick
-
-_ONE_AT_A_TIME = Lock()  # numba's workqueue layer ends the process if two threads enter a parallel kernel at once
-_BLOCK = 32  # points of which each starts from its neighbour's roots
 
 Polynomial = dict[tuple[int, int, int], Any]
 """Coefficients by the exponents of v = w - 1, zeta = z - 1 and S, the mean of z, ..., z^(p-1)."""
@@ -77,15 +70,15 @@ def pencil_coefficients(blocks: np.ndarray, m: int) -> np.ndarray | None:
                 entry[(0, 0, 1)] = -blocks[:, i, m + j]
             line.append(entry)
         entries.append(line)
-    determinant = _determinant(entries)
-    shape = tuple(max(exponents[axis] for exponents in determinant) + 1 for axis in range(3))
+    polynomial = determinant(entries)
+    shape = tuple(max(exponents[axis] for exponents in polynomial) + 1 for axis in range(3))
     coefficients = np.zeros((len(blocks), *shape))
-    for exponents, value in determinant.items():
+    for exponents, value in polynomial.items():
         coefficients[(slice(None), *exponents)] = value
     return coefficients
 
 
-def _determinant(rows: Sequence[Sequence[Polynomial]]) -> Polynomial:
+def determinant(rows: Sequence[Sequence[Polynomial]]) -> Polynomial:
     """Laplace's expansion along the first row; zero entries cost nothing."""
     if len(rows) == 1:
         return dict(rows[0][0])
@@ -93,7 +86,7 @@ def _determinant(rows: Sequence[Sequence[Polynomial]]) -> Polynomial:
     for j, entry in enumerate(rows[0]):
         if not entry:
             continue
-        minor = _determinant([[*row[:j], *row[j + 1 :]] for row in rows[1:]])
+        minor = determinant([[*row[:j], *row[j + 1 :]] for row in rows[1:]])
         sign = -1.0 if j % 2 else 1.0
         for (a, x), (b, y) in product(entry.items(), minor.items()):
             key = (a[0] + b[0], a[1] + b[1], a[2] + b[2])
@@ -102,53 +95,15 @@ def _determinant(rows: Sequence[Sequence[Polynomial]]) -> Polynomial:
 
 
 def dominant_roots(coefficients: np.ndarray, p: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Logarithm of the round's spectral radius at each point, |f'| at the root, and whether it is certified.
-
-    Blocks of neighbouring points, always the same ones, are spread over as many threads as NUMBA_NUM_THREADS allows.
-    """
+    """Logarithm of the round's spectral radius at each point, |f'| at the root, and whether it is certified."""
     points = len(coefficients)
-    coefficients = np.ascontiguousarray(coefficients)
-    columns = coefficients, np.empty(points), np.empty(points), np.zeros(points, dtype=bool)
+    result, slope, certified = np.empty(points), np.empty(points), np.zeros(points, dtype=bool)
     kernel = compiled()["radii"] if points > 1 else roots.radii
-
-    def some(starts: Iterable[int]) -> None:
-        for start in starts:
-            F, result, slope, certified = (column[start : start + _BLOCK] for column in columns)
-            kernel(F, float(p), result, slope, certified)
-
-    starts = range(0, points, _BLOCK)
-    workers = min(_threads(), len(starts))
-    if workers > 1:
-        with ThreadPoolExecutor(workers) as pool:  # the kernel releases the interpreter's lock
-            list(pool.map(some, (starts[k::workers] for k in range(workers))))
-    else:
-        some(starts)
-    return columns[1], columns[2], columns[3]
-
-
-def _threads() -> int:
-    from numba import config
-
-    return int(config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+    run_in_blocks(kernel, np.ascontiguousarray(coefficients), float(p), result, slope, certified)
+    return result, slope, certified
 
 
 @cache
 def compiled() -> dict[str, Any]:
-    """The functions of `pencil`, `certificate` and `roots`, compiled by numba, as a namespace of their own.
-
-    Numba keeps machine code as long as the *caller's* file does not change, whatever becomes of what it calls. So the
-    name under which it is kept bears a hash of all the sources.
-    """
-    import numba
-
-    modules = (pencil, modulus, certificate, simultaneous, roots)
-    digest = sha256("".join(map(getsource, modules)).encode()).hexdigest()[:16]
-    namespace: dict[str, Any] = {}
-    for module in modules:
-        namespace |= vars(module)
-    for function in list(namespace.values()):
-        if isinstance(function, FunctionType) and function.__module__ in {module.__name__ for module in modules}:
-            plain = FunctionType(function.__code__, namespace, function.__name__)
-            plain.__module__, plain.__qualname__ = function.__module__, f"{function.__name__}_{digest}"
-            namespace[function.__name__] = numba.njit(cache=True, error_model="numpy", nogil=True)(plain)
-    return namespace
+    """The functions behind `dominant_roots`, compiled."""
+    return compiled_functions((pencil, modulus, certificate, simultaneous, roots))

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from hashlib import sha256
-from inspect import getsource
-from types import FunctionType
 from typing import Any
 
 import numpy as np
 
 from easgd_theory import delay, exclusion
 from easgd_theory.algorithm import Algorithm, as_real
-from easgd_theory.delay import Polynomial, _determinant, _threads, pencil_coefficients, visit_blocks
+from easgd_theory.delay import Polynomial, determinant, pencil_coefficients, visit_blocks
 from easgd_theory.intervals import TaylorModel
+from easgd_theory.kernels import compiled_functions, run_in_blocks
 from easgd_theory.linear import LinearForm, as_form
 from easgd_theory.maps import Field, synchronous_blocks
 from easgd_theory.schedules import Schedule, Synchronous
 from easgd_theory.visit import steps
 
-_BLOCK = 32  # points that a thread takes at a time
 _ROOTS = 8  # of which one that stays outside is looked for
 
 
@@ -62,7 +58,7 @@ class Line:
         for model in self._models(low, high) if low.size else ():
             finite, pencils = _finite(model)
             clear = np.zeros(np.count_nonzero(finite), dtype=bool)
-            _run("clear_cells", *pencils, self._p(), sigma, clear)
+            run_in_blocks(compiled()["clear_cells"], *pencils, self._p(), sigma, clear)
             proved[finite] &= clear
             proved &= finite
         return np.asarray(proved.all(axis=-1))
@@ -75,7 +71,7 @@ class Line:
         for model, guesses in zip(self._models(low, high), self._roots(low + (high - low) / 2), strict=True):
             finite, pencils = _finite(model)
             outside = np.zeros(np.count_nonzero(finite), dtype=bool)
-            _run("outside_cells", *pencils, self._p(), guesses[finite], outside)
+            run_in_blocks(compiled()["outside_cells"], *pencils, self._p(), guesses[finite], outside)
             proved[finite] |= outside
         return np.asarray(proved.any(axis=-1))
 
@@ -103,10 +99,10 @@ class Line:
 
     def _models(self, low: np.ndarray, high: np.ndarray) -> Iterator[TaylorModel]:
         """The pencils' coefficients over the intervals; shape (intervals, curvatures, m + 1, n + 1, r + 1)."""
-        determinant = characteristic if self._is_small() else self._pencil
+        coefficients = characteristic if self._is_small() else self._pencil
         with np.errstate(over="ignore", invalid="ignore"):
             for blocks in self._blocks(TaylorModel.over(low[:, None], high[:, None])):
-                yield _assembled(determinant(blocks), (low.size, self._curvatures().size))
+                yield _assembled(coefficients(blocks), (low.size, self._curvatures().size))
 
     def _pencil(self, blocks: TaylorModel) -> Polynomial:
         """As `easgd_theory.delay.pencil_coefficients`, but in powers of T = S - 1."""
@@ -127,7 +123,7 @@ class Line:
                 if i == j:
                     entry[(1, 0, 0) if j < m else (0, 1, 0)] = 1.0
                 entries[-1].append(entry)
-        return _determinant(entries)
+        return determinant(entries)
 
     def _roots(self, parameter: np.ndarray) -> Iterator[np.ndarray]:
         """The largest roots s, nan where there are no more, of each of `_blocks`; shape (intervals, curvatures, k)."""
@@ -211,7 +207,7 @@ def known_roots(coefficients: np.ndarray, p: float) -> np.ndarray:
     """Some roots s of each pencil, the largest that is found first, and guesses; nan where there are no more."""
     result = np.full((len(coefficients), _ROOTS), np.nan + 0j)
     scale = np.abs(coefficients).max(axis=(1, 2, 3), keepdims=True)
-    _run("known_roots", coefficients / scale, p, result)
+    run_in_blocks(compiled()["known_roots"], coefficients / scale, p, result)
     return result
 
 
@@ -221,7 +217,7 @@ def characteristic(block: Any) -> Polynomial:
     entries: list[list[Polynomial]] = [[{(0, 0, 0): float(i == j) - block[..., i, j]} for j in size] for i in size]
     for i in size:
         entries[i][i][(0, 1, 0)] = 1.0
-    return _determinant([[{key: x for key, x in entry.items() if np.any(x)} for entry in row] for row in entries])
+    return determinant([[{key: x for key, x in entry.items() if np.any(x)} for entry in row] for row in entries])
 
 
 def _assembled(polynomial: Polynomial, shape: tuple[int, ...]) -> TaylorModel:
@@ -247,29 +243,7 @@ def _finite(model: TaylorModel) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarra
     return finite, (a, b, c)
 
 
-def _run(kernel: str, *arguments: Any) -> None:
-    """Call a kernel of `exclusion`, whose arrays have a row for each point, on blocks of points in several threads."""
-    function = compiled()[kernel]
-
-    def some(start: int) -> None:
-        block = slice(start, start + _BLOCK)
-        function(*(argument[block] if isinstance(argument, np.ndarray) else argument for argument in arguments))
-
-    with ThreadPoolExecutor(_threads()) as pool:
-        list(pool.map(some, range(0, len(arguments[0]), _BLOCK)))
-
-
 @cache
 def compiled() -> dict[str, Any]:
-    """The functions of `exclusion`, compiled in the namespace of `easgd_theory.delay.compiled`, which they call."""
-    import numba
-
-    namespace = vars(exclusion) | delay.compiled()
-    called = namespace["dominant_root"].__qualname__  # its name bears a hash of all that it calls
-    digest = sha256((getsource(exclusion) + called).encode()).hexdigest()[:16]
-    for function in list(vars(exclusion).values()):
-        if isinstance(function, FunctionType) and function.__module__ == exclusion.__name__:
-            plain = FunctionType(function.__code__, namespace, function.__name__)
-            plain.__module__, plain.__qualname__ = function.__module__, f"{function.__name__}_{digest}"
-            namespace[function.__name__] = numba.njit(cache=True, error_model="numpy", nogil=True)(plain)
-    return namespace
+    """The functions of `exclusion`, compiled, beside those that they call."""
+    return compiled_functions((exclusion,), delay.compiled())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
@@ -32,16 +33,16 @@ class Pieces(NamedTuple):
     variates: tuple[float, ...]
 
 
-class Objective:
+class Objective(ABC):
     """Base of the objectives, which are frozen records."""
 
     def dimension(self) -> int | None:
         """Number of coordinates; None: as many as the start has."""
         return None
 
+    @abstractmethod
     def pieces(self, p: int, d: int) -> Pieces:
         """What the kernels need; raises ValueError where p does not fit."""
-        raise NotImplementedError
 
     def parameters(self) -> dict[str, Any]:
         """The fields by name."""
