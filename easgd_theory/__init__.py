@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from easgd_theory.maps import iteration_map
     from easgd_theory.noise import moments, stationary_covariance
     from easgd_theory.regions import critical_value, stable_intervals
-    from easgd_theory.schedules import RandomOrder, RoundRobin, Synchronous
+    from easgd_theory.schedules import Asynchronous, RandomOrder, RoundRobin, Synchronous
     from easgd_theory.spectrum import is_stable, spectral_radius
+    from easgd_theory.times import Deterministic, Exponential, Lognormal, Pareto, Pause
 
 _HOME = {
     "algorithms": "ADMM ALGORITHMS DOWNPOUR DiLoCo EAMSGD EASGD LocalSGD Lookahead MDOWNPOUR MSGD SGD",
@@ -37,8 +38,9 @@ _HOME = {
     "maps": "iteration_map",
     "noise": "moments stationary_covariance",
     "regions": "critical_value stable_intervals",
-    "schedules": "RandomOrder RoundRobin Synchronous",
+    "schedules": "Asynchronous RandomOrder RoundRobin Synchronous",
     "spectrum": "is_stable spectral_radius",
+    "times": "Deterministic Exponential Lognormal Pareto Pause",
 }
 
 __all__ = [
@@ -50,9 +52,15 @@ __all__ = [
     "MDOWNPOUR",
     "MSGD",
     "SGD",
+    "Asynchronous",
+    "Deterministic",
     "DiLoCo",
+    "Exponential",
     "LocalSGD",
+    "Lognormal",
     "Lookahead",
+    "Pareto",
+    "Pause",
     "RandomOrder",
     "RoundRobin",
     "Synchronous",

@@ -20,6 +20,14 @@ def copy(source, first, target):
             target[v, e] = source[v, np.uint64(first) + np.uint64(e)]
 
 
+@_inlined
+def place(source, first, target):
+    """The reverse of `copy`."""
+    for v in range(source.shape[0]):
+        for e in range(source.shape[1]):
+            target[v, np.uint64(first) + np.uint64(e)] = source[v, e]
+
+
 @_compiled
 def find(order, q, where):
     """Where the elements of the one worker that visits lie among all; each lane may have another visitor."""
@@ -63,6 +71,42 @@ def beyond(values):
         for e in range(values.shape[1]):
             count += not abs(values[v, e]) <= LIMIT
     return count
+
+
+@_compiled
+def count_events(order, events, numbers):
+    """Number the events of each worker, in the order given; `events` holds how many there were before."""
+    for q in range(order.size):
+        numbers[q] = events[order[q]]
+        events[order[q]] += 1
+
+
+@_compiled
+def delays(order, pulls, pushes, pushed, seen, per_round, out):
+    """How many messages of others a worker's message finds absorbed since it last pulled: mean and maximum by round.
+
+    Parameters
+    ----------
+    order : int array, shape (events,)
+    pulls, pushes : bool arrays, shape (events,)
+        What an event is; both, in an atomic exchange, where the pull counts for the next message.
+    pushed : int
+        Messages absorbed before.
+    seen : int array, shape (p,)
+        Messages absorbed when a worker last pulled; brought up to date.
+    out : float array, shape (rounds, 2)
+        Filled; nan where nothing was absorbed.
+    """
+    for t in range(out.shape[0]):
+        total, largest, count = 0, 0, 0
+        for q in range(t * per_round, (t + 1) * per_round):
+            if pushes[q]:
+                delay = pushed - seen[order[q]]
+                total, largest, count, pushed = total + delay, max(largest, delay), count + 1, pushed + 1
+            if pulls[q]:
+                seen[order[q]] = pushed
+        out[t, 0] = total / count if count else np.nan
+        out[t, 1] = largest if count else np.nan
 
 
 @_compiled

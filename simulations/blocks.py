@@ -6,9 +6,10 @@ import numpy as np
 from numba.core.errors import NumbaError
 
 from simulations.arrays import LIMIT
-from simulations.observables import note
+from simulations.observables import AT_START, note
 from simulations.problem import Problem
-from simulations.windows import Block, Source, Window
+from simulations.state import Block
+from simulations.windows import Source, Window
 
 
 class Room:
@@ -39,6 +40,12 @@ class Room:
                 *state, self.total, self.others, self.given, window.table, window.draws, window.noise, scalars,
                 *span, lost, *snapshots,
             )  # fmt: skip
+        if problem.split:
+            return problem.kernels.split_rounds(
+                *state, self.block.known, self.block.pulled, self.total, self.others, self.everyone, self.points,
+                self.given, self.who, window.order, window.rows, window.table, window.draws, window.noise, scalars,
+                problem.pieces.data, problem.steps, problem.phases, window.slots, *span, lost, *snapshots,
+            )  # fmt: skip
         return problem.kernels.rounds(
             *state, self.old, self.scratch, self.total, self.others, self.everyone, self.points, self.given, self.who,
             self.where, window.order, window.rows, window.table, window.draws, window.noise, scalars,
@@ -58,13 +65,20 @@ def run(problem: Problem, block: Block, first: int, last: int, record: np.ndarra
     if first == 0:
         room.centers[0], room.states[0] = room.iterate, block.workers[room.kept]
         park(block, 0)
-        note(problem, room.centers[:1], room.states[:1], room.kept, block.diverged, record[:1], 0)
-    for low in range(max(first, 1), last, problem.window):
-        window = source.draw(low, min(low + problem.window, last))
+        note(problem, room.centers[:1], room.states[:1], room.kept, AT_START, block.diverged, record[:1], 0)
+    reached = max(first, 1)
+    while reached < last and not np.any(block.ended >= 0):
+        low, asked = reached, min(reached + problem.window, last)
+        window = source.draw(low, asked)
         advance(problem, block, room, window)
-        size, row = window.high - low, low - first
-        rows = record[row : row + size]
-        note(problem, room.centers[:size], room.states[:size], room.kept, block.diverged, rows, low)
+        reached = window.high
+        if reached < asked:
+            block.ended[:] = reached
+        if reached > low:
+            size, rows = reached - low, record[low - first : reached - first]
+            note(problem, room.centers[:size], room.states[:size], room.kept, window.course, block.diverged, rows, low)
+    record[reached - first :] = np.nan  # nobody was left
+    source.finish()
 
 
 def advance(problem: Problem, block: Block, room: Room, window: Window) -> None:

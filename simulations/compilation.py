@@ -30,6 +30,7 @@ class Kernels(NamedTuple):
 
     rounds: Callable[..., int]
     rounds_at_once: Callable[..., int]
+    split_rounds: Callable[..., int]
 
 
 def kernels_of(algorithm: Algorithm, pieces: Pieces) -> Kernels:
@@ -71,6 +72,13 @@ def loss_of(pieces: Pieces) -> Callable[..., None]:
     return _compiled[digest]
 
 
+@cache
+def kept(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A loop that calls loops of other files, compiled or from the cache."""
+    plain = _plain(function)
+    return _jit(plain, plain.__globals__, digest_of(plain, numba.__version__))
+
+
 _compiled: dict[str, Any] = {}
 
 
@@ -109,7 +117,7 @@ def _compile(algorithm: Algorithm, pieces: Pieces, digest: str) -> Kernels:
     for name, function in vars(kernels).items():
         if isinstance(function, FunctionType) and (function.__module__, function.__name__) == (kernels.__name__, name):
             namespace[name] = _jit(function, namespace, inline=True)
-    return Kernels(_jit(kernels.rounds, namespace, digest), _jit(kernels.rounds_at_once, namespace, digest))
+    return Kernels(*(_jit(getattr(kernels, name), namespace, digest) for name in Kernels._fields))
 
 
 def _access(rule: type[Algorithm], names: tuple[str, ...]) -> dict[str, Any]:

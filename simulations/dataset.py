@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from importlib.metadata import version
 from json import dumps
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from easgd_theory.algorithm import Algorithm
+from easgd_theory.schedules import Schedule
 from simulations.compilation import digest_of
 from simulations.engine import Run
 from simulations.objectives import Objective
@@ -33,6 +34,9 @@ class Record:
         The mean over the workers of :math:`|x^i - \tilde x|^2`.
     loss : bool, default False
         The objective at the center.
+    staleness : bool, default False
+        Of an `Asynchronous` schedule how many messages of others a worker's message finds absorbed since that worker
+        last pulled the center (in an atomic exchange: since its last visit): mean and maximum over a round.
     workers : bool, default False
         Every variable of every worker.
     statistics : bool, default False
@@ -52,16 +56,25 @@ class Record:
     worker_mean: bool = False
     spread: bool = False
     loss: bool = False
+    staleness: bool = False
     workers: bool = False
     statistics: bool = False
 
-    def layout(self, rule: type[Algorithm], p: int, d: int) -> tuple[Columns, int]:
+    def layout(self, rule: type[Algorithm], p: int, d: int, timed: bool = False) -> tuple[Columns, int]:
         """Where a row of the record has what, and its width; the center comes first."""
-        sizes = {"worker_mean": d, "spread": 1, "loss": 1, "workers": len(rule.worker) * p * d}
+        sizes = {
+            "time": 1,
+            "staleness": 2,
+            "worker_mean": d,
+            "spread": 1,
+            "loss": 1,
+            "workers": len(rule.worker) * p * d,
+        }
+        wanted = {name: getattr(self, name) for name in sizes if name != "time"} | {"time": timed}
         columns, width = {}, d
         for name, size in sizes.items():
-            columns[name] = width if getattr(self, name) else -1
-            width += size if getattr(self, name) else 0
+            columns[name] = width if wanted[name] else -1
+            width += size if wanted[name] else 0
         return Columns(**columns), width
 
 
@@ -72,24 +85,31 @@ def dataset(run: Run, attributes: dict[str, Any]) -> xr.Dataset:
     """The record with names, in the dimensions (replica, round, ...) or (statistic, round, ...)."""
     import xarray as xr
 
-    problem, diverged = run.problem, run.diverged().astype(float)
-    diverged[diverged < 0] = np.nan
+    problem = run.problem
     if run.moments is None:
         leading, values = "replica", run.record.transpose(2, 0, 1)
     else:
-        leading, values = "statistic", np.array([run.moments.mean, run.moments.variance()])
+        leading, values = "statistic", np.array([run.moments.average(), run.moments.variance()])
     variables = {name: ((leading, "round", *dims), data) for name, dims, data in _observables(problem, values)}
+    variables["diverged"] = (("replica",), run.never_is_nan("diverged"))
+    if problem.asynchronous:
+        variables["ended"] = (("replica",), run.never_is_nan("ended"))
     coordinates = {}
     if run.moments is not None:
         variables["count"] = (("round",), run.moments.number[:, 0])
         coordinates["statistic"] = ["mean", "variance"]
-    return xr.Dataset({**variables, "diverged": (("replica",), diverged)}, coordinates, attributes)
+    return xr.Dataset(variables, coordinates, attributes)
 
 
 def _observables(problem: Problem, values: np.ndarray) -> Iterator[tuple[str, tuple[str, ...], np.ndarray]]:
     """Names, further dimensions and values, of shape (replicas or statistics, rounds, ...)."""
     columns, d, p = problem.columns, problem.d, problem.p
     yield "center", ("coordinate",), values[:, :, :d]
+    if columns.time >= 0:
+        yield "time", (), values[:, :, columns.time]
+    if columns.staleness >= 0:
+        yield "staleness", (), values[:, :, columns.staleness]
+        yield "largest_staleness", (), values[:, :, columns.staleness + 1]
     if columns.worker_mean >= 0:
         yield "worker_mean", ("coordinate",), values[:, :, columns.worker_mean : columns.worker_mean + d]
     if columns.spread >= 0:
@@ -119,6 +139,7 @@ def attributes(problem: Problem, objective: Objective, start: Any) -> dict[str, 
         "schedule": type(problem.schedule).__name__,
         "p": problem.p,
         "tau": problem.tau,
+        **_settings(problem.schedule),
         "objective": type(objective).__name__,
         **{name: _text_or_number(value) for name, value in values.items()},
         "start": "every x is 1, the rest 0" if start is None else _text_or_number(np.asarray(start)),
@@ -127,6 +148,21 @@ def attributes(problem: Problem, objective: Objective, start: Any) -> dict[str, 
         "seed": problem.seed,
         "easgd_version": package_version(),
     }
+
+
+def _settings(schedule: Schedule) -> dict[str, Any]:
+    """What a schedule has beside p and tau."""
+    values = {field.name: getattr(schedule, field.name) for field in fields(schedule)}
+    plain = (bool, float, np.ndarray)
+    return {
+        name: _text_or_number(value if isinstance(value, plain) else _abbreviated(repr(value)))
+        for name, value in values.items()
+        if name not in ("p", "tau")
+    }
+
+
+def _abbreviated(text: str) -> str:
+    return text if len(text) <= 1000 else f"{text[:500]} ... {digest_of(text)}"
 
 
 def _text_or_number(value: Any) -> Any:

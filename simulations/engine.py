@@ -13,14 +13,14 @@ import numpy as np
 
 from simulations.blocks import run
 from simulations.problem import Problem
-from simulations.state import State
+from simulations.state import Block, State
 from simulations.statistics import Moments, merge, moments
-from simulations.windows import Block
 
 SAVE_EVERY = 30.0
 """Seconds between two states that are kept on disk."""
 
 _CHUNK = 2**26  # gradient entries between two looks at the clock: a fraction of a second
+_ALONE = 16  # times as long takes an entry of a visit at random
 _WINDOWS = 4  # at least, of a chunk: what it takes to begin one is then of no weight
 
 Progress = Callable[[int, int], None]
@@ -62,13 +62,14 @@ class Run:
                 if path is not None and self.done > saved and self.whole:
                     self._state(identity).save(path)
 
-    def diverged(self) -> np.ndarray:
-        """Per replica the round at which it diverged, or -1."""
-        return np.concatenate([block.diverged for block in self.blocks])
+    def never_is_nan(self, name: str) -> np.ndarray:
+        """Per replica the round of what a block calls `diverged` or `ended`; nan where it did not happen."""
+        rounds = np.concatenate([getattr(block, name) for block in self.blocks])
+        return np.where(rounds < 0, np.nan, rounds)
 
     def _chunk(self) -> int:
         problem = self.problem
-        work = problem.p * problem.d * problem.tau * problem.replicas
+        work = problem.p * problem.d * problem.tau * problem.replicas * (_ALONE if problem.drawn else 1)
         return problem.window * max(_WINDOWS, _CHUNK // work // problem.window)
 
     def _advance(self, last: int, pool: Executor | None) -> bool:
@@ -93,16 +94,8 @@ class Run:
         return interrupted
 
     def _state(self, identity: str) -> State:
-        p, d = self.problem.p, self.problem.d
-
-        def joined(name: str, *shape: int) -> np.ndarray:
-            arrays = [(getattr(block, name), block.lanes) for block in self.blocks]
-            return np.concatenate([array.reshape(len(array), *shape, lanes) for array, lanes in arrays], axis=-1)
-
         record = self.record[: self.done] if self.moments is None else np.array(self.moments.part(0, self.done))
-        return State(
-            identity, self.done, joined("workers", p, d), joined("center", d), self.diverged(), joined("clocks"), record
-        )
+        return State.of(identity, self.done, record, self.blocks)
 
     def _go_on(self, state: State, path: Path, identity: str) -> None:
         if state.identity != identity:
@@ -111,10 +104,7 @@ class Run:
             raise ValueError(f"rounds must be at least the {state.done - 1} that {path} has, got {self.problem.rounds}")
         self.done = state.done
         for block in self.blocks:
-            lanes = slice(block.first, block.first + block.lanes)
-            for name in ("workers", "center", "diverged", "clocks"):
-                target = getattr(block, name)
-                target[...] = getattr(state, name)[..., lanes].reshape(target.shape)
+            state.put_into(block)
         if self.moments is None:
             self.record[: state.done] = state.record
         else:
@@ -130,9 +120,21 @@ def _block(problem: Problem, first: int, lanes: int, start: np.ndarray) -> Block
     count = len(rule.worker)
     workers = by_lane[: p * count].reshape(p, count, d * lanes).transpose(1, 0, 2).reshape(count, p * d * lanes)
     center = by_lane[p * count :].reshape(len(rule.center), d * lanes)
-    clocks = np.zeros((p if problem.drawn else 0, lanes), dtype=np.int64)
+    center = np.ascontiguousarray(center)
+    workers = np.ascontiguousarray(workers)
+    by_event, split = p if problem.asynchronous else 0, p if problem.split else 0
     return Block(
-        first, np.ascontiguousarray(workers), np.ascontiguousarray(center), np.full(lanes, -1, dtype=np.int64), clocks
+        first=first,
+        workers=workers,
+        center=center,
+        diverged=np.full(lanes, -1),
+        ended=np.full(lanes, -1),
+        clocks=np.zeros((p if problem.drawn else 0, lanes), dtype=np.int64),
+        due=np.zeros((by_event, lanes)),
+        events=np.zeros((by_event, lanes), dtype=np.int64),
+        seen=np.zeros((by_event, lanes), dtype=np.int64),
+        known=workers.copy() if problem.split else workers[:, :0],
+        pulled=np.tile(center, (1, split)),
     )
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simulations.arrays import beyond, copy, fetch, find, observe, put_back
+from simulations.arrays import beyond, copy, fetch, find, observe, place, put_back
 
 MEET, MESSAGE, CENTER = 0, 1, 2  # the phases of a visit
 
@@ -144,6 +144,20 @@ def include(group, begin, center, k, everyone, others):
         everyone[e] = others[e] + message(RULE, k, w, w, load_center(center, e))
 
 
+def push(anew, old, workers, known, pulled, center, begin, p, k, total, others, everyone):
+    """The center absorbs one worker's message, which was made from the center that the worker had pulled."""
+    if EVERYONE:
+        exclude(anew, known, known, begin, center, k, everyone, others)
+    for e in range(total.size):
+        q = U(begin) + U(e)
+        w = load_worker(workers, q)
+        total[e] = message(RULE, k, load_worker(old, q), w, load_center(pulled, q))
+        store_worker(known, q, w)
+    take(center, total, others, 1, p, k)
+    if EVERYONE:
+        include(known, begin, center, k, everyone, others)
+
+
 def take_steps(
     group, center, begin, count, row, clock, at, sends, points, given, who, table, draws, noise, scalars, data, steps,
     total,
@@ -197,14 +211,15 @@ def rounds(
     p, tau = workers.shape[1] // entries, steps[0] + steps[1]
     visits, alone = p // count, p > count
     at_once = tau == 1 and phases.size > 1 and phases[0] == MEET and phases[1] == MESSAGE
-    group = scratch if draws.drawn and alone else workers
+    scattered = draws.drawn and alone and who.shape[1] > 1  # each lane has another visitor
+    group = scratch if scattered else workers
     for t in range(first, last):
         for i in range(visits):
             q = (t - window) * visits + i if draws.drawn else i
             row = rows[(t - window) * visits + i] if table.shape[0] > 1 else 0
             k = load_parameters(table, row)
-            begin = 0 if draws.drawn else i * entries
-            if draws.drawn and alone:
+            begin = 0 if scattered else (order[q, 0] if draws.drawn else i) * entries
+            if scattered:
                 find(order, q, where)
                 fetch(workers, where, group)
             if alone and COUPLED:
@@ -227,7 +242,7 @@ def rounds(
                     send_all(old, group, center, begin, k, total)
             if alone and EVERYONE:
                 include(group, begin, center, k, everyone, others)
-            if draws.drawn and alone:
+            if scattered:
                 put_back(group, where, workers)
         observe(t - window, workers, iterate, centers, kept, states)
         if beyond(workers) + beyond(center) != lost:
@@ -246,6 +261,49 @@ def rounds_at_once(
         at = (clock & 1) * draws.odd + (clock >> 1) * draws.pair
         meet_all(workers, center, 0, p, k, given, noise, at, draws.variate, scalars, True, total)
         take(center, total, others, p, p, k)
+        observe(t - window, workers, iterate, centers, kept, states)
+        if beyond(workers) + beyond(center) != lost:
+            return -t
+    return last
+
+
+def split_rounds(
+    workers, center, known, pulled, total, others, everyone, points, given, who, order, rows, table, draws, noise,
+    scalars, data, steps, phases, slots, window, first, last, lost, iterate, centers, kept, states,
+):  # fmt: skip
+    """The rounds of a split exchange, of one replica: pulls and pushes in the order given; returns what `rounds` does.
+
+    Parameters
+    ----------
+    known : float array, shape (variables, elements of all workers)
+        Every worker as it was at its last push.
+    pulled : float array, shape (variables of the center, elements of all workers)
+        The center as every worker has pulled it last.
+    order, rows : int arrays, shape (events, 1) and (events,)
+        Whose pull or push it is; the row of `table` at the first step of its visit.
+    slots : int array, shape (events,)
+        Of a pull its place among all pulls, which finds its random numbers; -1 marks a push.
+    """
+    entries = total.size
+    p = workers.shape[1] // entries
+    old = workers if phases[0] == MESSAGE else known
+    for t in range(first, last):
+        anew = True
+        for i in range(2 * p):
+            q = (t - window) * 2 * p + i
+            row, begin = rows[q] if table.shape[0] > 1 else 0, order[q, 0] * entries
+            if slots[q] < 0:
+                k = load_parameters(table, row)
+                push(anew, old, workers, known, pulled, center, begin, p, k, total, others, everyone)
+                anew = False
+                continue
+            if COUPLED:
+                who[0, 0] = order[q, 0]
+            place(center, begin, pulled)
+            take_steps(
+                workers, center, begin, 1, row, 0, slots[q] * draws.visit, False, points, given, who, table, draws,
+                noise, scalars, data, steps, total,
+            )  # fmt: skip
         observe(t - window, workers, iterate, centers, kept, states)
         if beyond(workers) + beyond(center) != lost:
             return -t

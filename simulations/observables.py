@@ -7,12 +7,16 @@ import numpy as np
 from simulations.arrays import means, spreads
 from simulations.problem import Problem
 
+AT_START = np.array([[0.0, np.nan, np.nan]])
+"""What `windows.Window.course` is for round 0."""
+
 
 def note(
     problem: Problem,
     centers: np.ndarray,
     states: np.ndarray,
     kept: np.ndarray,
+    course: np.ndarray,
     diverged: np.ndarray,
     record: np.ndarray,
     first: int,
@@ -25,11 +29,17 @@ def note(
         As in `kernels.rounds`.
     kept : int ndarray
         Which of the worker's variables `states` holds.
+    course : ndarray, shape (rounds, 3)
+        As in `windows.Window`.
     diverged : int ndarray, shape (lanes,)
     """
     rounds, p, d, lanes, columns = len(centers), problem.p, problem.d, len(diverged), problem.columns
     center, workers = centers.reshape(rounds, d, lanes), states.reshape(rounds, len(kept), p, d, lanes)
     record[:, :d] = center
+    if columns.time >= 0:
+        record[:, columns.time] = course[:, :1]
+    if columns.staleness >= 0:
+        record[:, columns.staleness : columns.staleness + 2] = course[:, 1:, None]
     if columns.worker_mean >= 0 or columns.spread >= 0:
         x = list(kept).index(type(problem.algorithm).worker.index("x"))
         positions = np.ascontiguousarray(workers[:, x])

@@ -12,7 +12,7 @@ import numpy as np
 
 from easgd_theory import visit
 from easgd_theory.algorithm import Algorithm, as_real
-from easgd_theory.schedules import RandomOrder, Schedule, Synchronous
+from easgd_theory.schedules import Asynchronous, RandomOrder, Schedule, Synchronous
 from simulations.compilation import Kernels, loss_of
 from simulations.kernels import CENTER, MEET, MESSAGE
 from simulations.objectives import Pieces
@@ -23,8 +23,13 @@ _DRAWS = 2**16  # of one window of rounds: half a mebibyte
 
 
 class Columns(NamedTuple):
-    """Where the observables beside the center start in a row of a record; -1: not asked for."""
+    """Where the observables beside the center start in a row of a record; -1: not asked for.
 
+    What is known of a round without running it, its `time` and the two columns of `staleness`, stands first.
+    """
+
+    time: int
+    staleness: int
     worker_mean: int
     spread: int
     loss: int
@@ -137,9 +142,24 @@ class Problem:
         return loss_of(self.pieces)
 
     @cached_property
+    def asynchronous(self) -> Asynchronous | None:
+        """The schedule, if it goes by events."""
+        return self.schedule if isinstance(self.schedule, Asynchronous) else None
+
+    @cached_property
+    def split(self) -> bool:
+        """Whether a visit is two events."""
+        return self.asynchronous is not None and self.asynchronous.split
+
+    @cached_property
+    def events(self) -> int:
+        """Of one round of visits one at a time."""
+        return 2 * self.p if self.split else self.p
+
+    @cached_property
     def drawn(self) -> bool:
-        """Whether the order of the visits is drawn."""
-        return isinstance(self.schedule, RandomOrder)
+        """Whether the order of the visits is another one each time."""
+        return isinstance(self.schedule, RandomOrder | Asynchronous)
 
     @cached_property
     def group(self) -> int:
@@ -148,8 +168,8 @@ class Problem:
 
     @cached_property
     def lanes(self) -> int:
-        """Replicas of one block; one where each has its own parameters at a time."""
-        if self.drawn and self.parameters.vary:
+        """Replicas of one block; one where each has its own parameters at a time, or its own events."""
+        if (self.drawn and self.parameters.vary) or self.asynchronous is not None:
             return 1
         return min(max(1, min(_LANES, _ELEMENTS // (self.p * self.d))), self.replicas)
 

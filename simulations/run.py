@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from easgd_theory.algorithm import Algorithm, as_real
-from easgd_theory.schedules import RandomOrder, RoundRobin, Schedule, Synchronous
+from easgd_theory.schedules import Asynchronous, RandomOrder, RoundRobin, Schedule, Synchronous
 from simulations.compilation import digest_of, kernels_of
 from simulations.dataset import CENTER_ONLY, Record, attributes, dataset, package_version
 from simulations.engine import Run
@@ -42,7 +42,7 @@ def simulate(
     algorithm : Algorithm
         All parameters given: numbers, or functions of the worker's clock, the number of gradient steps that it has
         made.
-    schedule : Synchronous, RoundRobin or RandomOrder
+    schedule : Synchronous, RoundRobin, RandomOrder or Asynchronous
         With its number of workers p.
     objective : Objective
         Such as `Quadratic`.
@@ -68,7 +68,10 @@ def simulate(
     xarray.Dataset
         ``center`` with the dimensions (replica, round, coordinate), round 0 being the start, and what `record` asks
         for; of an algorithm without a center, its iterate. ``diverged`` holds the first round at which a variable of a
-        replica exceeded 1e150, nan if none did; from there on everything recorded is nan. With
+        replica exceeded 1e150, nan if none did; from there on everything recorded is nan. Of an `Asynchronous` schedule
+        there are ``time``, the simulated seconds at the end of each round unless the order was given, and ``ended``:
+        the first round that was not completed because every worker had died, nan if there was none; from there on, too,
+        everything is nan. With
         ``Record(statistics=True)`` the dimension ``statistic`` (mean, variance) takes the place of the replicas, and
         ``count`` says how many had not diverged.
 
@@ -109,8 +112,8 @@ def _problem(
     """The run, checked, and its start as an array of shape (replicas or 1, n, d)."""
     if not isinstance(algorithm, Algorithm):
         raise TypeError(f"algorithm must be an algorithm such as EASGD(eta=0.1, alpha=0.1), got {algorithm!r}")
-    if not isinstance(schedule, Synchronous | RoundRobin | RandomOrder):
-        raise TypeError(f"schedule must be Synchronous, RoundRobin or RandomOrder, got {schedule!r}")
+    if not isinstance(schedule, Synchronous | RoundRobin | RandomOrder | Asynchronous):
+        raise TypeError(f"schedule must be Synchronous, RoundRobin, RandomOrder or Asynchronous, got {schedule!r}")
     if not isinstance(objective, Objective):
         raise TypeError(f"objective must be an objective such as Quadratic(h=1.0), got {objective!r}")
     if not isinstance(record, Record):
@@ -119,13 +122,18 @@ def _problem(
     algorithm.check(schedule)
     _check_variables(rule)
     rounds = _whole("rounds", rounds, 0, 2**40)
+    if isinstance(schedule, Asynchronous):
+        _check_events(rule, schedule, rounds)
+    elif record.staleness:
+        raise ValueError(f"staleness is recorded of an Asynchronous schedule only, got {schedule!r}")
     replicas = _whole("replicas", replicas, 1, 2 ** (64 - WORKER_BITS))
     seed = _whole("seed", seed, 0, 2**63)
     p = _whole("p", schedule.workers(), 1, 2**WORKER_BITS)
     first = _start(rule, p, replicas, objective.dimension(), start)
     d = first.shape[2]
     pieces = objective.pieces(p, d)
-    columns, width = record.layout(rule, p, d)
+    timed = isinstance(schedule, Asynchronous) and schedule.order is None
+    columns, width = record.layout(rule, p, d, timed)
     problem = Problem(
         algorithm, schedule, pieces, d, rounds, replicas, seed, columns, width, Parameters(algorithm),
         kernels_of(algorithm, pieces),
@@ -136,6 +144,14 @@ def _problem(
 def _check_variables(rule: type[Algorithm]) -> None:
     if "x" not in rule.worker or (rule.center and "x" not in rule.center):
         raise ValueError(f"{rule.__name__} must call a variable of the worker and of the center x to be simulated")
+
+
+def _check_events(rule: type[Algorithm], schedule: Asynchronous, rounds: int) -> None:
+    if schedule.split and not rule.center:
+        raise ValueError(f"split must be False for {rule.__name__}: it has no center to pull or to push to")
+    needed = rounds * schedule.workers() * (1 + schedule.split)
+    if schedule.order is not None and len(schedule.order) < needed:
+        raise ValueError(f"order must have {needed} entries for {rounds} rounds, got {len(schedule.order)}")
 
 
 def _whole(name: str, value: Any, low: int, high: int) -> int:
@@ -149,8 +165,8 @@ def _whole(name: str, value: Any, low: int, high: int) -> int:
 def _start(rule: type[Algorithm], p: int, replicas: int, dimension: int | None, start: Any) -> np.ndarray:
     n = p * len(rule.worker) + len(rule.center)
     if start is None:
-        ones = [float(name == "x") for name in (*rule.worker * p, *rule.center)]
-        return np.repeat(np.array(ones)[None, :, None], dimension or 1, axis=2)
+        worker, center = ([float(name == "x") for name in names] for names in (rule.worker, rule.center))
+        return np.repeat(np.concatenate([np.tile(worker, p), center])[None, :, None], dimension or 1, axis=2)
     state = as_real("start", start)
     shape = state.shape
     if state.ndim == 1:
@@ -171,7 +187,8 @@ def _identity(problem: Problem, objective: Objective, first: np.ndarray, record:
     return digest_of(
         problem.kernels.rounds.__qualname__,
         values,
-        repr(problem.schedule),
+        type(problem.schedule).__name__,
+        [value if isinstance(value, np.ndarray) else repr(value) for value in vars(problem.schedule).values()],
         (type(objective).__name__, list(objective.parameters().items())),
         (problem.replicas, problem.seed, repr(record), problem.lanes),
         first,

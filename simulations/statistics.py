@@ -25,6 +25,10 @@ class Moments(NamedTuple):
         """Those of some rounds, as views."""
         return Moments(*(array[first:last] for array in self))
 
+    def average(self) -> np.ndarray:
+        """The mean; nan where there is no replica."""
+        return np.where(self.number > 0, self.mean, np.nan)
+
     def variance(self) -> np.ndarray:
         """The unbiased estimate; nan where there are fewer than two replicas."""
         return np.divide(self.square, self.number - 1, out=np.full(self.square.shape, np.nan), where=self.number > 1)

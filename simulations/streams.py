@@ -18,7 +18,8 @@ from math import cos, erfc, exp, log, pi, sqrt
 import numpy as np
 from numba import njit
 
-NOISE, ORDER = np.uint64(0), np.uint64(1)  # purposes: gradient noise; who visits
+# Purposes: gradient noise, who visits, how long a gradient step and a trip take.
+NOISE, ORDER, COMPUTE, COMMUNICATION = (np.uint64(n) for n in range(4))
 WORKER_BITS = 24  # of a stream's 64; the replica has the others
 
 _compiled = njit(cache=True, nogil=True, error_model="numpy")
@@ -75,19 +76,19 @@ def stream_of(replica, worker):
 
 
 @_compiled
-def _uniform(bits):
+def uniform(bits):
     """In (0, 1), from 53 bits."""
     return (np.float64(bits >> _11) + 0.5) * 2.0**-53
 
 
 @_compiled
-def _further(seed, block, stream, odd, attempt):
+def _further(seed, purpose, block, stream, odd, attempt):
     """Two words of the rejection methods' own, for one draw."""
-    return threefry(seed, NOISE, block + (np.uint64(2 * attempt + odd) << _ATTEMPT), stream)
+    return threefry(seed, purpose, block + (np.uint64(2 * attempt + odd) << _ATTEMPT), stream)
 
 
 @_compiled
-def _careful_normal(bits, seed, block, stream, odd):
+def _careful_normal(bits, seed, purpose, block, stream, odd):
     """The normal of an address and its word of bits, by all of the ziggurat."""
     for attempt in range(1, _GAMMA_ATTEMPTS):
         layer = bits & _LAYER
@@ -95,14 +96,14 @@ def _careful_normal(bits, seed, block, stream, odd):
         x = position * _WIDTH[layer]
         if abs(position) < _INSIDE[layer]:
             return x
-        first, second = _further(seed, block, stream, odd, attempt)
+        first, second = _further(seed, purpose, block, stream, odd, attempt)
         if layer == 0:
-            x = -log(_uniform(first)) / _TAIL
-            if -2.0 * log(_uniform(second)) > x * x:
+            x = -log(uniform(first)) / _TAIL
+            if -2.0 * log(uniform(second)) > x * x:
                 return _TAIL + x if position > 0 else -_TAIL - x
         else:
             low, high = _DENSITY[layer], _DENSITY[layer + _1]
-            if low + _uniform(first) * (high - low) < exp(-0.5 * x * x):
+            if low + uniform(first) * (high - low) < exp(-0.5 * x * x):
                 return x
             bits = second
     return 0.0
@@ -115,13 +116,13 @@ def _gamma(shape, normal, seed, block, stream, odd):
     d = boosted - 1.0 / 3.0
     c = 1.0 / sqrt(9.0 * d)
     for attempt in range(_GAMMA_ATTEMPTS, 2 * _GAMMA_ATTEMPTS, 2):
-        first, second = _further(seed, block, stream, odd, attempt)
+        first, second = _further(seed, NOISE, block, stream, odd, attempt)
         v = (1.0 + c * normal) ** 3
-        if v > 0.0 and log(_uniform(first)) < 0.5 * normal * normal + d * (1.0 - v + log(v)):
+        if v > 0.0 and log(uniform(first)) < 0.5 * normal * normal + d * (1.0 - v + log(v)):
             x = d * v
-            return x if shape >= 1.0 else x * _uniform(second) ** (1.0 / shape)
-        first, second = _further(seed, block, stream, odd, attempt + 1)
-        normal = sqrt(-2.0 * log(_uniform(first))) * cos(2.0 * pi * _uniform(second))  # Box and Muller's, for once
+            return x if shape >= 1.0 else x * uniform(second) ** (1.0 / shape)
+        first, second = _further(seed, NOISE, block, stream, odd, attempt + 1)
+        normal = sqrt(-2.0 * log(uniform(first))) * cos(2.0 * pi * uniform(second))  # Box and Muller's, for once
     return shape
 
 
@@ -150,7 +151,7 @@ def _finish(out, bits, seed, block, stream, odd):
 def _finish_each(out, bits, seed, block, stream, odd, first, last):
     for e in range(first, last):
         if out[e] != out[e]:
-            out[e] = _careful_normal(bits[e], seed, block[e], stream[e], odd)
+            out[e] = _careful_normal(bits[e], seed, NOISE, block[e], stream[e], odd)
 
 
 @_compiled
@@ -233,6 +234,23 @@ def draw_order(order, clocks, evaluations, seed, first_tick, first_replica, p, t
 
 
 @_compiled
+def words_at(number, stream, seed, purpose, bits):
+    """A word of bits for each pair of a stream and a number, the two words of a block serving numbers 2b and 2b + 1."""
+    for e in range(bits.size):
+        first, second = threefry(seed, purpose, number[e] >> _1, stream[e])
+        bits[e] = second if number[e] & _1 else first
+
+
+@_compiled
+def normals_of(bits, number, stream, seed, purpose, out):
+    """The normals of these words, one for each."""
+    _quick_normals(bits, out)
+    for e in range(bits.size):
+        if out[e] != out[e]:
+            out[e] = _careful_normal(bits[e], seed, purpose, number[e] >> _1, stream[e], np.int64(number[e] & _1))
+
+
+@_compiled
 def fill_by_visit(out, order, evaluations, shapes, coordinates, tau, first_replica, seed):
     """Draws of visits in the order given; `out` has the shape (ticks, tau, variates, coordinates, replicas), flat.
 
@@ -242,28 +260,25 @@ def fill_by_visit(out, order, evaluations, shapes, coordinates, tau, first_repli
         Of the variates that one coordinate of an evaluation takes: a gamma's shape, or 0 for a normal.
     """
     ticks, replicas = order.shape
-    variates = shapes.size
-    size = tau * variates * coordinates * replicas
-    block, stream, shape = np.empty(size, np.uint64), np.empty(size, np.uint64), np.empty(size)
-    word, bits = np.empty(size, np.bool_), np.empty(size, np.uint64)
-    for tick in range(ticks):
+    blocks = shapes.size * coordinates  # of two evaluations
+    size = tau * blocks * replicas
+    together = max(1, _CHUNK // size)
+    number, stream = np.empty(together * size, np.uint64), np.empty(together * size, np.uint64)
+    bits = np.empty(together * size, np.uint64)
+    for low in range(0, ticks, together):
         e = 0
-        for step in range(tau):
-            for variate in range(variates * coordinates):
-                for r in range(replicas):
-                    evaluation = evaluations[tick, r] + step
-                    block[e] = np.uint64((evaluation >> 1) * (variates * coordinates) + variate)
-                    word[e] = evaluation & 1
-                    stream[e] = stream_of(first_replica + r, order[tick, r])
-                    shape[e] = shapes[variate // coordinates]
-                    e += 1
-        for e in range(size):
-            first, second = threefry(seed, NOISE, block[e], stream[e])
-            bits[e] = second if word[e] else first
-        part = out[tick * size : (tick + 1) * size]
-        _quick_normals(bits, part)
-        for e in range(size):
-            if part[e] != part[e]:
-                part[e] = _careful_normal(bits[e], seed, block[e], stream[e], word[e])
-            if shape[e] > 0.0:
-                part[e] = _gamma(shape[e], part[e], seed, block[e], stream[e], word[e])
+        for tick in range(low, min(low + together, ticks)):
+            for step in range(tau):
+                for variate in range(blocks):
+                    for r in range(replicas):
+                        evaluation = evaluations[tick, r] + step
+                        number[e] = np.uint64(2 * ((evaluation >> 1) * blocks + variate) + (evaluation & 1))
+                        stream[e] = stream_of(first_replica + r, order[tick, r])
+                        e += 1
+        words_at(number[:e], stream[:e], seed, NOISE, bits[:e])
+        part = out[low * size : low * size + e]
+        normals_of(bits[:e], number, stream, seed, NOISE, part)
+        for e in range(part.size if shapes.any() else 0):
+            shape = shapes[e // (coordinates * replicas) % shapes.size]
+            if shape > 0.0:
+                part[e] = _gamma(shape, part[e], seed, number[e] >> _1, stream[e], np.int64(number[e] & _1))

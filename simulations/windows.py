@@ -1,46 +1,27 @@
-"""The state of a block of replicas, and the random numbers of a window of its rounds."""
+"""What a window of rounds of a block of replicas needs: its random numbers, and who visits."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from simulations.arrays import delays
+from simulations.arrivals import Arrivals, Events, pulls_first
 from simulations.kernels import Draws
 from simulations.problem import Problem
+from simulations.state import Block
 from simulations.streams import WORKER_BITS, draw_order, fill_by_visit, fill_in_pairs, lay_out
 
 _TILE = 1024  # addresses of draws that are laid out at least
 
 
-@dataclass(frozen=True, eq=False)
-class Block:
-    """The state of some replicas ("lanes"), from replica `first` on.
-
-    Attributes
-    ----------
-    workers : ndarray, shape (variables, p * d * lanes)
-    center : ndarray, shape (variables, d * lanes)
-    diverged : int ndarray, shape (lanes,)
-        The round, or -1.
-    clocks : int ndarray, shape (p, lanes)
-        Gradient steps that each worker has made, where the order of visits is drawn; else empty.
-    """
-
-    first: int
-    workers: np.ndarray
-    center: np.ndarray
-    diverged: np.ndarray
-    clocks: np.ndarray
-
-    @property
-    def lanes(self) -> int:
-        return len(self.diverged)
-
-
 class Window(NamedTuple):
-    """All that the rounds low, ..., high - 1 need, as `kernels.rounds` describes it."""
+    """All that the rounds low, ..., high - 1 need, as `kernels.rounds` describes it.
+
+    `slots` are those of `kernels.split_rounds`, and `course` is what is known of the rounds beforehand: the time at the
+    end of each, mean and maximum of the staleness; shape (rounds, 3), or (0, 3).
+    """
 
     low: int
     high: int
@@ -49,6 +30,8 @@ class Window(NamedTuple):
     order: np.ndarray
     rows: np.ndarray
     table: np.ndarray
+    slots: np.ndarray = np.empty(0, dtype=np.int64)
+    course: np.ndarray = np.empty((0, 3))
 
 
 class Source:
@@ -59,18 +42,32 @@ class Source:
         self.shapes = np.array(problem.pieces.variates)
         self.entries = problem.d * block.lanes  # of one variable of one worker
         per_round = problem.tau * self.shapes.size * problem.p * self.entries
-        room = problem.window * per_round + 2 * per_round // problem.tau  # evaluations come in pairs
+        # Evaluations come in pairs; of pulls and pushes not quite half are pulls.
+        room = problem.window * per_round + max(2 * per_round // problem.tau, problem.split * per_round)
         self.noise = np.empty(room) if room else np.zeros(problem.p * self.entries)
         self.order = np.repeat(np.arange(problem.p)[:, None], block.lanes, axis=1)
+        schedule = problem.asynchronous
+        self.arrivals = Arrivals(problem, schedule, block) if schedule is not None else None
+        self.pushed = int(np.sum((block.events + (not pulls_first(problem))) >> 1 if problem.split else block.events))
         if room and not problem.drawn:
             evaluation = self.shapes.size * problem.p * self.entries
             self.pairs = -(-_TILE // evaluation)
             self.addresses = lay_out(self.shapes, self.pairs, problem.p, problem.d, block.lanes)
 
     def draw(self, low: int, high: int) -> Window:
-        """The window of the rounds low, ..., high - 1, from 1 on; its arrays serve until the next one is drawn."""
+        """The window of the rounds low, ..., high - 1, from 1 on; its arrays serve until the next one is drawn.
+
+        It is shorter where there are no more events.
+        """
         with np.errstate(over="ignore"):  # random bits overflow, and without numba it is NumPy that does it
-            return self._by_visit(low, high) if self.problem.drawn else self._by_clock(low, high)
+            if self.arrivals is not None:
+                return self._by_event(low, self.arrivals.take((high - low) * self.problem.events))
+            return self._at_random(low, high) if self.problem.drawn else self._by_clock(low, high)
+
+    def finish(self) -> None:
+        """Leave the block's state as it is after the last window."""
+        if self.arrivals is not None:
+            self.arrivals.give_back()
 
     def _by_clock(self, low: int, high: int) -> Window:
         problem, tau, variates = self.problem, self.problem.tau, self.shapes.size
@@ -89,18 +86,47 @@ class Source:
             draws = Draws(False, visit, half, variates * size, size if variates > 1 else 0, origin)
         return Window(low, high, draws, self.noise, self.order, rows, table)
 
-    def _by_visit(self, low: int, high: int) -> Window:
-        problem, block, tau, variates = self.problem, self.block, self.problem.tau, self.shapes.size
+    def _at_random(self, low: int, high: int) -> Window:
+        problem, block, tau = self.problem, self.block, self.problem.tau
         order = np.empty(((high - low) * problem.p, block.lanes), dtype=np.int64)
         evaluations = np.empty_like(order)
         seed, tick = np.uint64(problem.seed), (low - 1) * problem.p
         draw_order(order, block.clocks, evaluations, seed, tick, block.first, problem.p, tau)
-        rows = evaluations[:, 0] - evaluations[:, 0].min()
-        table = problem.parameters.rows(int(evaluations[:, 0].min()), int(evaluations[:, 0].max()) + tau)
-        draws = Draws(True, 0, 0, 0, 0, 0)
-        if variates:
-            one = variates * self.entries
-            part = self.noise[: len(order) * tau * one]
-            fill_by_visit(part, order, evaluations, self.shapes, problem.d, tau, block.first, seed)
-            draws = Draws(True, tau * one, one, 2 * one, self.entries if variates > 1 else 0, 0)
-        return Window(low, high, draws, self.noise, order, rows, table)
+        draws = self._fill(order, evaluations)
+        return Window(low, high, draws, self.noise, order, *self._parameters(evaluations[:, 0]))
+
+    def _by_event(self, low: int, events: Events) -> Window:
+        problem, per_round = self.problem, self.problem.events
+        rounds = len(events.order) // per_round
+        order, numbers, times = (array[: rounds * per_round] for array in events)
+        evaluations = (numbers >> problem.split) * problem.tau
+        pulls = pushes = np.ones(len(order), dtype=bool)
+        if problem.split:
+            pulls = numbers % 2 == (0 if pulls_first(problem) else 1)
+            pushes = ~pulls
+        draws = self._fill(order[pulls][:, None], evaluations[pulls][:, None])
+        slots = np.where(pulls, np.cumsum(pulls) - 1, -1) if problem.split else np.empty(0, dtype=np.int64)
+        course = np.full((rounds, 3), np.nan)
+        course[:, 0] = times[per_round - 1 :: per_round]
+        if problem.columns.staleness >= 0:
+            delays(order, pulls, pushes, self.pushed, self.block.seen[:, 0], per_round, course[:, 1:])
+            self.pushed += int(np.count_nonzero(pushes))
+        rows, table = self._parameters(evaluations)
+        return Window(low, low + rounds, draws, self.noise, order[:, None], rows, table, slots, course)
+
+    def _fill(self, order: np.ndarray, evaluations: np.ndarray) -> Draws:
+        """Draw the noise of visits in this order."""
+        problem, variates, tau = self.problem, self.shapes.size, self.problem.tau
+        if not variates:
+            return Draws(True, 0, 0, 0, 0, 0)
+        one = variates * self.entries
+        part, seed = self.noise[: len(order) * tau * one], np.uint64(problem.seed)
+        fill_by_visit(part, order, evaluations, self.shapes, problem.d, tau, self.block.first, seed)
+        return Draws(True, tau * one, one, 2 * one, self.entries if variates > 1 else 0, 0)
+
+    def _parameters(self, evaluations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The table of parameters, and the row at which each visit begins, whose first evaluations these are."""
+        if not self.problem.parameters.vary or not evaluations.size:
+            return np.zeros(1, dtype=np.int64), self.problem.parameters.rows(0, 1)
+        first = int(evaluations.min())
+        return evaluations - first, self.problem.parameters.rows(first, int(evaluations.max()) + self.problem.tau)
