@@ -1,1 +1,1 @@
-"""The command line: `easgd stability`, `easgd map`, `easgd reproduce`."""
+"""The command line: `easgd stability`, `easgd map`, `easgd simulate`, `easgd reproduce`."""

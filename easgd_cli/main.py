@@ -14,6 +14,7 @@ import click
 COMMANDS = {
     "stability": "easgd_cli.stability",
     "map": "easgd_cli.map",
+    "simulate": "easgd_cli.simulate",
     "reproduce": "easgd_cli.reproduce",
 }
 INTERRUPTED = 130

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from io import BytesIO
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from easgd_cli.output import check_file, to_json, write_bytes, write_data
+from easgd_cli.output import PICTURES, check_file, to_json, write_data, write_picture
+from easgd_cli.progress import told_how_to_continue
 from easgd_cli.question import Question, asked, flag, listed, one_sentence, question_parameters
 
 if TYPE_CHECKING:
     import numpy as np
     import xarray as xr
-    from matplotlib.figure import Figure
 
     from easgd_cli.store import MapStore
     from easgd_theory.algorithm import Algorithm
     from easgd_theory.schedules import Schedule
 
-PICTURES = (".png", ".svg", ".pdf")
 DATA = (".nc", ".csv", ".zarr")
 LARGEST_GRID = 2**24
 LARGEST_STORE = 2**32
@@ -210,17 +208,11 @@ def fill(job: Job, algorithm: Algorithm, schedule: Schedule, store: MapStore) ->
 
 def draw(job: Job, grid: xr.Dataset, path: Path) -> None:
     """Write the picture of a map."""
-    from matplotlib.figure import Figure
-
     from figures.draw import stability_map
-    from figures.style import render
 
     axes = stability_map(_as_pixels(grid), x=job.x.name, y=job.y.name)
     axes.set(xscale=job.x.spacing, yscale=job.y.spacing)
-    figure = axes.figure
-    assert isinstance(figure, Figure)
-    suffix = path.suffix.lower()
-    write_bytes(path, _as_pdf(figure) if suffix == ".pdf" else render(figure, suffix))
+    write_picture(axes, path)
 
 
 def _as_pixels(grid: xr.Dataset) -> xr.Dataset:
@@ -231,19 +223,6 @@ def _as_pixels(grid: xr.Dataset) -> xr.Dataset:
         name: np.linspace(0, size - 1, min(size, _MOST_PIXELS)).round().astype(int) for name, size in grid.sizes.items()
     }
     return grid.isel(shown).load()
-
-
-def _as_pdf(figure: Figure) -> bytes:
-    from figures.style import in_style
-
-    buffer = BytesIO()
-
-    @in_style
-    def save() -> None:
-        figure.savefig(buffer, format="pdf", dpi=200, metadata={"CreationDate": None})  # the same data, the same bytes
-
-    save()
-    return buffer.getvalue()
 
 
 def totals(parts: Iterable[xr.Dataset]) -> dict[str, Any]:
@@ -310,20 +289,9 @@ Example: easgd map admm --p 8 --x rho:0:10:256 --y eta:0:0.01:256 -o region.png
 """
 
 
-@contextmanager
-def _told_how_to_continue(store: MapStore) -> Iterator[None]:
-    from easgd_cli.main import INTERRUPTED
-
-    try:
-        yield
-    except KeyboardInterrupt:
-        done = store.total - len(store.missing())
-        click.echo(  # below the ^C, as click does it
-            f"\neasgd: interrupted; {str(store.path)!r} holds {done} of {store.total} tiles, "
-            "and the same command continues there",
-            err=True,
-        )
-        raise click.exceptions.Exit(INTERRUPTED) from None
+def _kept(store: MapStore) -> str:
+    done = store.total - len(store.missing())
+    return f"{str(store.path)!r} holds {done} of {store.total} tiles"
 
 
 @click.pass_context
@@ -341,7 +309,7 @@ def _run(
     began = time.perf_counter()
     if job.is_stored:
         store = stored(job, algorithm, schedule)
-        with _told_how_to_continue(store):
+        with told_how_to_continue(partial(_kept, store)):
             fill(job, algorithm, schedule, store)
             grid, found = store.dataset(), totals(store.parts())
     else:

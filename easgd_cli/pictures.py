@@ -9,7 +9,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import data, draw
+from figures import data, draw, simulated
+from figures.style import figure_of
 
 Draw = Callable[[xr.Dataset], Figure | Axes]
 
@@ -40,10 +41,7 @@ class Picture:
 
     def draw(self, dataset: xr.Dataset) -> Figure:
         """The figure of `dataset`."""
-        drawn = self.paint(dataset)
-        figure = drawn.figure if isinstance(drawn, Axes) else drawn
-        assert isinstance(figure, Figure)  # no subfigure: each drawing makes its own
-        return figure
+        return figure_of(self.paint(dataset))
 
 
 def _admm_regions(quick: bool) -> xr.Dataset:
@@ -51,7 +49,7 @@ def _admm_regions(quick: bool) -> xr.Dataset:
 
 
 def _trajectories(quick: bool) -> xr.Dataset:
-    return data.trajectories()
+    return simulated.trajectories()
 
 
 def _easgd_boundaries(quick: bool) -> xr.Dataset:
@@ -64,6 +62,20 @@ def _largest_rates(quick: bool) -> xr.Dataset:
 
 def _limit_regions(quick: bool) -> xr.Dataset:
     return data.limit_regions(size=12, workers=(1, 2, 3, 8)) if quick else data.limit_regions()
+
+
+def _center_variance(quick: bool) -> xr.Dataset:
+    if quick:
+        return simulated.center_variance(workers=(1, 2, 4, 8, 16, 32), replicas=4000)
+    return simulated.center_variance()
+
+
+def _stragglers(quick: bool) -> xr.Dataset:
+    return simulated.stragglers(replicas=8) if quick else simulated.stragglers()
+
+
+def _double_well_trap(quick: bool) -> xr.Dataset:
+    return simulated.double_well_trap(size=15, replicas=50) if quick else simulated.double_well_trap()
 
 
 def _synchronous_error(quick: bool) -> xr.Dataset:
@@ -82,8 +94,8 @@ PICTURES = (
     Picture(
         "trajectories",
         "claim 4.3",
-        "The center of ADMM in that example, beside EASGD with α = ηρ from the same start. The map is linear: ADMM's "
-        "“chaotic” behavior is an oscillation that grows.",
+        "The center of ADMM in that example, simulated, beside EASGD with α = ηρ from the same start. The map is "
+        "linear: ADMM's “chaotic” behavior is an oscillation that grows.",
         _trajectories,
         draw.trajectories,
     ),
@@ -119,5 +131,33 @@ PICTURES = (
         "(down) and after t rounds (across). The line bounds the stable region.",
         _synchronous_error,
         draw.synchronous_error,
+    ),
+    Picture(
+        "center_variance",
+        "claim 7.1d; the spread of the center once the start is forgotten",
+        "The stationary variance of the center with gradient noise, against p. EASGD at a fixed β = pα averages the "
+        "noise of p workers, in both schemes; DOWNPOUR in the round-robin scheme gets noisier with each worker, until "
+        "it diverges.",
+        _center_variance,
+        draw.center_variance,
+    ),
+    Picture(
+        "stragglers",
+        "the paper's Section 5, on a noisy quadratic; result B7",
+        "EASGD and DOWNPOUR with the same learning rate and the same noise, asynchronous, a quarter of the workers ten "
+        "times slower: mean loss of the center against simulated seconds. DOWNPOUR's center takes the steps of all its "
+        "workers: it is fast at first, ends higher, and diverges where τ is large. EASGD's settles at all nine, the "
+        "lower the more workers there are.",
+        _stragglers,
+        draw.stragglers,
+    ),
+    Picture(
+        "double_well_trap",
+        "beyond the paper: not convex; result B6",
+        "Synchronous EASGD on the double well (1−x²)²/4, started anywhere: how often workers stay in both minima, the "
+        "center between them. Evenly split this is stable up to ρ = 2/3; with three of four workers in one well, to "
+        "about half of that.",
+        _double_well_trap,
+        draw.double_well_trap,
     ),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,12 @@ class Bar:
         """Say on the bar what is being done."""
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, description=title)
+
+    def reach(self, done: int) -> None:
+        """Say how many steps are done by now."""
+        self._done = done
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=done)
 
     def advance(self, line: str = "") -> None:
         """Count one step; `line` is printed in a pipe too."""
@@ -56,3 +62,18 @@ def progress(title: str, total: int, done: int = 0) -> Iterator[Bar]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         yield Bar(bar, bar.add_task(title, total=total, completed=done), total)
+
+
+@contextmanager
+def told_how_to_continue(kept: Callable[[], str]) -> Iterator[None]:
+    """Where the block is interrupted, say what is `kept`, if anything is, and that the same command goes on there."""
+    from easgd_cli.main import INTERRUPTED
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not (what := kept()):
+            raise
+        # below the ^C, as click does it
+        click.echo(f"\neasgd: interrupted; {what}, and the same command continues there", err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from None

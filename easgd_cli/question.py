@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -38,8 +38,22 @@ def listed(names: Collection[str], last: str = "and") -> str:
     return f"{', '.join(first)} {last} {end}" if first else end
 
 
+def check_known(owner: str, values: Mapping[str, Any], known: Collection[str]) -> None:
+    """Raise UsageError where a value was given that the owner has no use for."""
+    for name, value in values.items():
+        if name not in known:
+            shown = flag(name) if isinstance(value, bool) else f"{flag(name)} {shown_numbers(value)}"
+            takes = listed([flag(other) for other in known])
+            raise click.UsageError(f"{owner} has no parameter {name}, got {shown}; it takes {takes}")
+
+
+def shown_numbers(value: float | Sequence[float]) -> str:
+    """One number or several, as they are given."""
+    return ",".join(f"{number:g}" for number in (value if isinstance(value, Sequence) else [value]))
+
+
 @dataclass(frozen=True)
-class Question:
+class Setup:
     """An algorithm on a schedule, with the values that were given.
 
     Attributes
@@ -47,13 +61,11 @@ class Question:
     algorithm : type
         The algorithm's record.
     schedule_name : str
-        ``"round-robin"`` or ``"synchronous"``.
+        ``"round-robin"``, ``"synchronous"`` or another that the command knows.
     p : int, inf or None
         Number of workers; None where it was not given, inf for the limit of infinitely many.
     tau : int
         Communication period.
-    h : float or None
-        Curvature; None stands for 1.
     values : mapping
         Parameters and yes-or-no options that were given.
     """
@@ -62,39 +74,47 @@ class Question:
     schedule_name: str
     p: int | float | None
     tau: int
-    h: float | None
     values: Mapping[str, float]
 
-    @property
-    def curvature(self) -> float:
-        """The curvature, 1 where none was given."""
-        return 1.0 if self.h is None else self.h
-
-    def schedule(self) -> Schedule:
-        """The schedule; raises UsageError where the algorithm is not defined on it."""
+    def schedule(self, schedules: Mapping[str, Callable[..., Schedule]] = SCHEDULES) -> Schedule:
+        """The schedule, of those known by name; raises UsageError where the algorithm is not defined on it."""
         name, p = self.algorithm.__name__, self.p
         if p is None and "p" in self.algorithm.requires_one:
             p = 1
         if p is None:
             raise click.UsageError(f"{name} needs --p, the number of workers: a whole number of at least 1")
         with one_sentence():
-            schedule = SCHEDULES[self.schedule_name](p=p, tau=self.tau)
+            schedule = schedules[self.schedule_name](p=p, tau=self.tau)
             self.algorithm.check(schedule)
         return schedule
 
     def record(self, varying: Collection[str] = ()) -> Algorithm:
         """The algorithm with its values; `varying` names the parameters that get theirs later."""
         name, parameters = self.algorithm.__name__, self.algorithm.parameters()
-        takes = listed([flag(known) for known in (*parameters, *self.algorithm.options())])
-        for given, value in self.values.items():
-            if given not in (*parameters, *self.algorithm.options()):
-                shown = flag(given) if isinstance(value, bool) else f"{flag(given)} {value:g}"
-                raise click.UsageError(f"{name} has no parameter {given}, got {shown}; it takes {takes}")
+        check_known(name, self.values, (*parameters, *self.algorithm.options()))
         missing = [flag(known) for known in parameters if known not in self.values and known not in varying]
         if missing:
             kind = "a finite number" if len(missing) == 1 else "finite numbers"
             raise click.UsageError(f"{name} needs {listed(missing)}: {kind}")
         return self.algorithm(**self.values)
+
+
+@dataclass(frozen=True)
+class Question(Setup):
+    """A setup on a curvature.
+
+    Attributes
+    ----------
+    h : float or None
+        Curvature; None stands for 1.
+    """
+
+    h: float | None
+
+    @property
+    def curvature(self) -> float:
+        """The curvature, 1 where none was given."""
+        return 1.0 if self.h is None else self.h
 
 
 class AlgorithmName(click.ParamType):
@@ -120,28 +140,51 @@ class FiniteNumber(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Read a number."""
-        try:
-            number = float(value)
-        except ValueError:
-            number = math.nan
-        if not math.isfinite(number):
+        number = _finite(value)
+        if number is None:
             raise click.UsageError(f"{_shown(param)} must be a finite number, got {value!r}")
         return number
 
 
+class FiniteNumbers(click.ParamType):
+    """One finite float, or several with commas between them."""
+
+    name = "number[,number...]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read a number as one, several as a list."""
+        if not isinstance(value, str):
+            return value
+        numbers = [number for text in value.split(",") if (number := _finite(text)) is not None]
+        if len(numbers) != value.count(",") + 1:
+            raise click.UsageError(f"{_shown(param)} must be a finite number, or several such as 1,10, got {value!r}")
+        return numbers if len(numbers) > 1 else numbers[0]
+
+
+def _finite(text: Any) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
 class Count(click.ParamType):
-    """A whole number of at least 1."""
+    """A whole number of at least `least`."""
 
     name = "integer"
+
+    def __init__(self, least: int = 1) -> None:
+        self.least = least
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Read a count."""
         try:
             number = int(value)
         except ValueError:
-            number = 0
-        if number < 1:
-            raise click.UsageError(f"{_shown(param)} must be a whole number of at least 1, got {value!r}")
+            number = self.least - 1
+        if number < self.least:
+            raise click.UsageError(f"{_shown(param)} must be a whole number of at least {self.least}, got {value!r}")
         return number
 
 
@@ -159,17 +202,25 @@ def _shown(param: click.Parameter | None) -> str:
     return param.opts[0] if param is not None else "the value"
 
 
-def question_parameters() -> list[click.Parameter]:
-    """The argument ALGORITHM and its flags, read from the registry as it is now; `asked` collects what was given."""
+def setup_parameters(schedules: Collection[str], workers: Count) -> list[click.Parameter]:
+    """The argument ALGORITHM and its flags, read from the registry as it is now; `asked_setup` collects them.
+
+    Parameters
+    ----------
+    schedules : collection of str
+        Names that are accepted.
+    workers : Count
+        The numbers of workers that are.
+    """
+    limit = ", inf for the limit" if isinstance(workers, Workers) else ""
     fixed = [
-        click.Option(["--p"], type=Workers(), help="Number of workers, inf for the limit; a sequential method has 1."),
+        click.Option(["--p"], type=workers, help=f"Number of workers{limit}; a sequential method has 1."),
         click.Option(
             ["--tau"], type=Count(), default=1, show_default=True, help="Communication period: steps per exchange."
         ),
-        click.Option(["--h"], type=FiniteNumber(), help="Curvature, an eigenvalue of the Hessian.  [default: 1]"),
         click.Option(
             ["--schedule"],
-            type=click.Choice(list(SCHEDULES)),
+            type=click.Choice(list(schedules)),
             default="round-robin",
             show_default=True,
             help="Who meets the center when.",
@@ -183,16 +234,22 @@ def question_parameters() -> list[click.Parameter]:
         click.Option([flag(name)], is_flag=True, help=f"Option of {listed(owners)}.")
         for name, owners in _owners(lambda algorithm: algorithm.options()).items()
     ]
-    question: list[click.Parameter] = [
-        click.Argument(["algorithm"], type=AlgorithmName(), required=False, metavar="ALGORITHM"),
-        *fixed,
-        *parameters,
-        *switches,
-    ]
-    for parameter in question:  # collected, not passed on: the commands' signatures do not depend on the registry
-        parameter.expose_value = False
-        parameter.callback = _collect
-    return question
+    return collected(
+        [
+            click.Argument(["algorithm"], type=AlgorithmName(), required=False, metavar="ALGORITHM"),
+            *fixed,
+            *parameters,
+            *switches,
+        ]
+    )
+
+
+def question_parameters() -> list[click.Parameter]:
+    """The parameters of a question about a map, with its curvature; `asked` collects what was given."""
+    curvature = click.Option(
+        ["--h"], type=FiniteNumber(), help="Curvature, an eigenvalue of the Hessian.  [default: 1]"
+    )
+    return [*setup_parameters(SCHEDULES, Workers()), *collected([curvature])]
 
 
 def _owners(names: Callable[[type[Algorithm]], tuple[str, ...]]) -> dict[str, list[str]]:
@@ -207,17 +264,36 @@ def _owners(names: Callable[[type[Algorithm]], tuple[str, ...]]) -> dict[str, li
 _COLLECTED = "easgd_cli.question"
 
 
+def collected(parameters: list[click.Parameter]) -> list[click.Parameter]:
+    """The parameters, kept for `given` and not passed on: the commands' signatures do not depend on registries."""
+    for parameter in parameters:
+        parameter.expose_value = False
+        parameter.callback = _collect
+    return parameters
+
+
 def _collect(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
-    context.meta.setdefault(_COLLECTED, {})[parameter.name] = value
+    # a switch that was not given is False, a parameter None: both leave the record's default alone
+    if value is not None and value is not False:
+        context.meta.setdefault(_COLLECTED, {})[parameter.name] = value
     return value
 
 
-def asked(context: click.Context) -> Question:
-    """The question that a command line with `question_parameters` asks."""
-    given = dict(context.meta[_COLLECTED])
-    algorithm, schedule_name, p, tau, h = (given.pop(name) for name in ("algorithm", "schedule", "p", "tau", "h"))
-    if algorithm is None:  # click would not say what is accepted
+def given(context: click.Context, names: Collection[str]) -> dict[str, Any]:
+    """What was given of the parameters of these names."""
+    found = context.meta.get(_COLLECTED, {})
+    return {name: found[name] for name in names if name in found}
+
+
+def asked_setup(context: click.Context) -> Setup:
+    """The setup on a command line with `setup_parameters`."""
+    fixed = given(context, ("algorithm", "schedule", "p", "tau"))
+    if "algorithm" not in fixed:  # click would not say what is accepted
         raise click.UsageError(f"ALGORITHM is missing: one of {listed(list(ALGORITHMS), 'or')}")
-    # a switch that was not given is False, a parameter None: both leave the record's default alone
-    values = {name: value for name, value in given.items() if value is not None and value is not False}
-    return Question(algorithm, schedule_name, p, tau, h, values)
+    names = dict.fromkeys(name for rule in ALGORITHMS.values() for name in (*rule.parameters(), *rule.options()))
+    return Setup(fixed["algorithm"], fixed["schedule"], fixed.get("p"), fixed["tau"], given(context, names))
+
+
+def asked(context: click.Context) -> Question:
+    """The question on a command line with `question_parameters`."""
+    return Question(**vars(asked_setup(context)), h=given(context, ["h"]).get("h"))

@@ -77,7 +77,7 @@ class Reproduction:
 
     def versions(self) -> dict[str, str]:
         """Versions of what computed it."""
-        packages = ("numpy", "scipy", "sympy", "xarray", "matplotlib")
+        packages = ("numpy", "scipy", "sympy", "numba", "xarray", "matplotlib")
         return {"python": platform.python_version()} | {name: version(name) for name in packages}
 
     def record(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import click
 from easgd_cli.output import show_table, to_json
 from easgd_cli.question import Question, asked, one_sentence, question_parameters
 from easgd_theory.algorithm import Algorithm
-from easgd_theory.regions import sampled_intervals, stable_intervals
+from easgd_theory.regions import sampled_intervals, stable_intervals, values_inside
 from easgd_theory.schedules import Schedule, Synchronous
 from easgd_theory.spectrum import is_stable, spectral_radius
 
@@ -29,7 +29,7 @@ class Edges:
     nearest : float or None
         The nearest edge of a stable interval.
     suggested : float or None
-        For an unstable question: a value 10% inside the nearest stable interval.
+        For an unstable question: a value just inside the nearest stable interval (`values_inside`).
     """
 
     stable_intervals: tuple[tuple[float, float], ...]
@@ -107,18 +107,8 @@ def nearest_edges(value: float, intervals: list[tuple[float, float]], stable: bo
     # 0 is where `stable_intervals` stops looking: an edge only as seen from below
     edges = [edge for interval in intervals for edge in interval if edge < float("inf") and (edge > 0 or value <= 0)]
     nearest = min(edges, key=lambda edge: abs(edge - value), default=None)
-    return Edges(tuple(intervals), nearest, None if stable else _inside(value, intervals))
-
-
-def _inside(value: float, intervals: list[tuple[float, float]]) -> float | None:
-    """A value 10% inside the interval nearest to `value`, measured from the end that is nearer."""
-    if not intervals:
-        return None
-    low, high = min(intervals, key=lambda interval: max(interval[0] - value, value - interval[1]))
-    width = high - low if high < float("inf") else low
-    if width == 0:  # every positive value is stable: there is no scale to suggest one
-        return None
-    return low + 0.1 * width if abs(value - low) <= abs(value - high) else high - 0.1 * width
+    suggested = None if stable else next(iter(values_inside(value, intervals)), None)
+    return Edges(tuple(intervals), nearest, suggested)
 
 
 def _closed_form(algorithm: Algorithm, schedule: Schedule) -> tuple[ClosedForm | None, str]:

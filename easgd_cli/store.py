@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import click
 import numpy as np
@@ -18,7 +16,7 @@ import xarray as xr
 import zarr
 from zarr.codecs import ZstdCodec
 
-from easgd_cli.output import check_directory
+from easgd_cli.output import check_directory, new_directory
 
 FORMAT = "easgd map 1"
 """Counts the changes of the layout, the size of the tiles included."""
@@ -124,10 +122,9 @@ def open_store(path: Path, axes: Mapping[str, np.ndarray], attributes: Mapping[s
 
 def _create(path: Path, axes: Mapping[str, np.ndarray], identity: dict[str, Any]) -> None:
     """An empty store, complete or not there."""
-    temporary = path.with_name(f".{path.stem}-{uuid4().hex}{path.suffix}")
     shape = tuple(len(values) for values in axes.values())
     codec = ZstdCodec(level=1, checksum=True)
-    try:
+    with new_directory(path) as temporary:
         group = zarr.create_group(temporary, attributes=identity)
         for name, values in axes.items():
             group.create_array(name, data=values, chunks=values.shape, dimension_names=(name,), compressors=codec)
@@ -145,9 +142,6 @@ def _create(path: Path, axes: Mapping[str, np.ndarray], identity: dict[str, Any]
         with warnings.catch_warnings():  # it says that this is not in zarr's specification; xarray asks for it
             warnings.simplefilter("ignore")
             zarr.consolidate_metadata(temporary)
-        temporary.rename(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _opened(path: Path) -> zarr.Group:

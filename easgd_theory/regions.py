@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import replace
 from typing import Any
@@ -129,6 +130,22 @@ def sampled_intervals(
     growth = _log_growth(name, as_instance(algorithm), schedule, h, over_spectrum)
     samples = _samples()
     return _from_samples(name, growth, samples, growth(samples))
+
+
+def values_inside(value: float, intervals: list[tuple[float, float]]) -> list[float]:
+    """A value in each interval, 10% from the end that is nearer to `value`; the nearest interval first, by ratio.
+
+    The 10% are of the interval's length, or of its lower end if that is less. Where every positive value is stable
+    there is no scale to choose one.
+    """
+    found = []
+    for low, high in sorted(
+        intervals, key=lambda ends: max(ends[0] / value, value / ends[1]) if value > 0 else ends[0]
+    ):
+        step = 0.1 * min(high - low, low or high)
+        if math.isfinite(step):
+            found.append(low + step if abs(value - low) <= abs(value - high) else high - step)
+    return found
 
 
 def _from_samples(name: str, growth: LogGrowth, samples: np.ndarray, values: np.ndarray) -> list[tuple[float, float]]:

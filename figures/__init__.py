@@ -1,4 +1,4 @@
-"""Figures: `figures.data` computes, `figures.draw` draws what it is given, `figures.style` saves."""
+"""Figures: `figures.data` computes, `figures.simulated` simulates, `figures.draw` draws, `figures.style` saves."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from figures import data, draw, gallery, style
+    from figures import data, draw, gallery, simulated, style
     from figures.style import save, write
 
-__all__ = ["data", "draw", "gallery", "save", "style", "write"]
+__all__ = ["data", "draw", "gallery", "save", "simulated", "style", "write"]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures.areas import LEVEL
-from figures.style import COLOURS, MARKERS, WORKER_COLOURS, axis_label, in_style, new_figure
+from figures.style import COLOURS, MARKERS, WORKER_COLOURS, axis_label, in_style, new_figure, workers_axis
 
 # Odd p fall on the paper's line, and so on each other: hollow markers of two sizes show both; even p are lines.
 _ODD_LOOKS = [("o", 7.0, "", "#1f4e9c"), ("D", 3.5, "", "#d1651a"), ("s", 5.0, "", "#2a9d8f")]
@@ -19,7 +19,7 @@ _EVEN_LOOKS = [("", 0.0, "-", "#a31545"), ("", 0.0, "--", "#a31545"), ("", 0.0, 
 
 @in_style
 def trajectories(data: xr.Dataset) -> Figure:
-    """Draw `figures.data.trajectories`: ADMM's "chaotic" divergence beside EASGD, one panel for each p."""
+    """Draw `figures.simulated.trajectories`: ADMM's "chaotic" divergence beside EASGD, one panel for each p."""
     figure = new_figure(4.2 * data.sizes["p"], 3.4, data)
     axes = figure.subplots(1, data.sizes["p"], sharey=True, squeeze=False)[0]
     for ax, p in zip(axes, data.p.values, strict=True):
@@ -85,7 +85,7 @@ def largest_rates(data: xr.Dataset) -> Figure:
     if none := ", ".join(str(p) for p in data.p.values[np.isnan(data.admm_threshold)]):
         right.text(0.03, 0.05, f"$p$ = {none}: none, stable down to 0", transform=right.transAxes)
     for ax in (left, right):
-        _ticks_of_workers(ax)
+        workers_axis(ax)
     return figure
 
 
@@ -136,10 +136,3 @@ def _no_region(ax: Axes, p: np.ndarray) -> None:
 def _power(number: float) -> str:
     exponent = round(np.log10(number))
     return f"10^{exponent}" if exponent > 2 and number == 10**exponent else f"{number:g}"
-
-
-def _ticks_of_workers(ax: Axes) -> None:
-    powers = [1, 2, 4, 8, 16, 32, 64]
-    ax.set_xticks(powers, [str(p) for p in powers])
-    ax.minorticks_off()
-    ax.set_xlabel(axis_label("p"))

@@ -16,7 +16,6 @@ from easgd_theory import (
     RoundRobin,
     Synchronous,
     critical_value,
-    iteration_map,
     spectral_radius,
     stability_map,
     stable_intervals,
@@ -32,7 +31,8 @@ WORKERS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 """Numbers of workers at which `largest_rates` looks by default."""
 
 
-def _attributes(algorithm: str, schedule: str, **parameters: float) -> dict[str, str | float]:
+def attributes(algorithm: str, schedule: str, **parameters: float) -> dict[str, str | float]:
+    """What a dataset carries beside its numbers."""
     return {"algorithm": algorithm, "schedule": schedule, **parameters, "easgd_version": version("easgd")}
 
 
@@ -79,62 +79,6 @@ def admm_regions(size: int = 256, workers: Sequence[int] = (3, 8)) -> xr.Dataset
     return regions
 
 
-def trajectories(
-    rounds: int = 10_000,
-    workers: Sequence[int] = (3, 8),
-    eta: float = 0.001,
-    rho: float = 2.5,
-    start: float = 1000.0,
-) -> xr.Dataset:
-    r"""The center of round-robin ADMM and EASGD, iterated without noise from the same start.
-
-    Multipliers start at 0, workers and center at `start`; EASGD has :math:`\alpha = \eta\rho`; h = 1.
-
-    Parameters
-    ----------
-    rounds : int, default 10000
-        How many rounds of p ticks.
-    workers : sequence of int, default (3, 8)
-        Numbers of workers p.
-    eta, rho, start : float
-        Learning rate, penalty and start; by default those of the paper's "chaotic" example.
-
-    Returns
-    -------
-    xarray.Dataset
-        `center` (algorithm, p, round), after each round, the start included, and `spectral_radius` (algorithm, p).
-
-    References
-    ----------
-    Zhang, Choromanska, LeCun (2015), arXiv:1412.6651: Section 4.
-
-    Examples
-    --------
-    >>> from figures import data
-    >>> data.trajectories(rounds=3, workers=(3,)).center.sel(algorithm="EASGD", p=3).values.round(3).tolist()
-    [1000.0, 1000.0, 999.993, 999.978]
-    """
-    algorithms = {"ADMM": ADMM(eta=eta, rho=rho), "EASGD": EASGD(eta=eta, alpha=eta * rho)}
-    centers = [[_center(rule, p, rounds, start) for p in workers] for rule in algorithms.values()]
-    radii = [[spectral_radius(rule, RoundRobin(p=p)) for p in workers] for rule in algorithms.values()]
-    return xr.Dataset(
-        {"center": (("algorithm", "p", "round"), centers), "spectral_radius": (("algorithm", "p"), radii)},
-        coords={"algorithm": list(algorithms), "p": list(workers), "round": np.arange(rounds + 1)},
-        attrs=_attributes("ADMM, EASGD", "RoundRobin", eta=eta, rho=rho, alpha=eta * rho, h=1.0, start=start),
-    )
-
-
-def _center(rule: Algorithm, p: int, rounds: int, start: float) -> np.ndarray:
-    """The center after each of the rounds; shape (rounds + 1,)."""
-    one_round = iteration_map(rule, RoundRobin(p=p), h=1.0)
-    state = np.array([start * name.startswith("x_") for name in one_round.state])
-    center = np.empty(rounds + 1)
-    for t in range(rounds + 1):
-        center[t] = state[one_round.state.index("x_center")]
-        state = one_round.matrix @ state
-    return center
-
-
 def easgd_boundaries(size: int = 65, workers: Sequence[int] = (1, 2, 3, 4, 8)) -> xr.Dataset:
     r"""Largest stable moving rate of round-robin EASGD: the paper's condition, and the exact boundary at each p.
 
@@ -169,7 +113,7 @@ def easgd_boundaries(size: int = 65, workers: Sequence[int] = (1, 2, 3, 4, 8)) -
     boundaries = xr.Dataset(
         {"paper": ("eta", (4 - 2 * etas) / (4 - etas)), "exact": (("p", "eta"), exact)},
         coords={"eta": etas, "p": list(workers)},
-        attrs=_attributes("EASGD", "RoundRobin", tau=1, h=1.0),
+        attrs=attributes("EASGD", "RoundRobin", tau=1, h=1.0),
     )
     return boundaries.assign(excess=boundaries.exact - boundaries.paper)
 
@@ -220,7 +164,7 @@ def largest_rates(
             "admm_threshold": ("p", np.where(lower > 0, lower, np.nan)),
         },
         coords={"algorithm": list(algorithms), "p": p},
-        attrs=_attributes("EASGD, EAMSGD, DOWNPOUR, ADMM", "RoundRobin", alpha=alpha, delta=delta, rho=rho, tau=1, h=1),
+        attrs=attributes("EASGD, EAMSGD, DOWNPOUR, ADMM", "RoundRobin", alpha=alpha, delta=delta, rho=rho, tau=1, h=1),
     )
 
 
@@ -283,7 +227,7 @@ def limit_regions(
             "downpour": ("p", [*largest, 0.0]),
         },
         coords={"p": [*map(float, workers), np.inf], "rate": rates, "momentum_rate": momentum_rates, "share": shares},
-        attrs=_attributes("EASGD, EAMSGD, ADMM, DOWNPOUR", "RoundRobin", delta=delta, tau=tau, h=1.0),
+        attrs=attributes("EASGD, EAMSGD, ADMM, DOWNPOUR", "RoundRobin", delta=delta, tau=tau, h=1.0),
     )
 
 
@@ -352,5 +296,5 @@ def synchronous_error(
     return xr.Dataset(
         {"mse": (("p", "round", "beta", "eta"), errors), "spectral_radius": (("p", "beta", "eta"), radii)},
         coords={"p": list(workers), "round": list(map(float, rounds)), "beta": beta, "eta": eta},
-        attrs=_attributes("EASGD", "Synchronous", tau=1, h=1.0, sigma=sigma, start=start),
+        attrs=attributes("EASGD", "Synchronous", tau=1, h=1.0, sigma=sigma, start=start),
     )

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from typing import cast
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
 from easgd_theory.files import atomic
-from figures import data, draw
-from figures.style import render
+from figures import data, draw, simulated
+from figures.style import figure_of, render
 
 FOLDER = Path(__file__).parent / "gallery"
 
@@ -20,13 +20,16 @@ FOLDER = Path(__file__).parent / "gallery"
 _DPI = 100.0
 _COLOURS = 192
 
-PICTURES: dict[str, Callable[[], Figure]] = {
+PICTURES: dict[str, Callable[[], Figure | Axes]] = {
     "admm_regions": lambda: draw.admm_regions(data.admm_regions()),
-    "trajectories": lambda: draw.trajectories(data.trajectories()),
-    "easgd_boundaries": lambda: cast(Figure, draw.easgd_boundaries(data.easgd_boundaries()).figure),
+    "trajectories": lambda: draw.trajectories(simulated.trajectories()),
+    "easgd_boundaries": lambda: draw.easgd_boundaries(data.easgd_boundaries()),
     "largest_rates": lambda: draw.largest_rates(data.largest_rates()),
     "limit_regions": lambda: draw.limit_regions(data.limit_regions()),
     "synchronous_error": lambda: draw.synchronous_error(data.synchronous_error()),
+    "stragglers": lambda: draw.stragglers(simulated.stragglers()),
+    "center_variance": lambda: draw.center_variance(simulated.center_variance()),
+    "double_well_trap": lambda: draw.double_well_trap(simulated.double_well_trap()),
 }
 """What makes each picture, by the name of its file."""
 
@@ -37,7 +40,7 @@ def main(folder: Path = FOLDER) -> None:
     for name, make in PICTURES.items():
         path = folder / f"{name}.png"
         with atomic(path) as temporary:
-            temporary.write_bytes(_small_png(make()))
+            temporary.write_bytes(_small_png(figure_of(make())))
         print(path)
 
 

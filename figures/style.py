@@ -8,6 +8,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.style import context
@@ -54,8 +55,23 @@ _LABELS = {
     "tau": r"communication period $\tau$",
     "round": "round",
 }
-_SYMBOLS = {"eta": "η", "rho": "ρ", "alpha": "α", "delta": "δ", "nu": "ν", "mu": "μ", "tau": "τ", "sigma": "σ"}
-_SCHEDULES = {"RoundRobin": "round-robin", "Synchronous": "synchronous"}
+_SYMBOLS = {
+    "eta": "η",
+    "rho": "ρ",
+    "alpha": "α",
+    "beta": "β",
+    "delta": "δ",
+    "nu": "ν",
+    "mu": "μ",
+    "tau": "τ",
+    "sigma": "σ",
+}
+_SCHEDULES = {
+    "RoundRobin": "round-robin",
+    "Synchronous": "synchronous",
+    "RandomOrder": "random order",
+    "Asynchronous": "asynchronous",
+}
 
 
 def axis_label(name: str) -> str:
@@ -64,9 +80,9 @@ def axis_label(name: str) -> str:
 
 
 def schedule_name(data: xr.Dataset) -> str:
-    """The schedule of `data`, as prose writes it."""
-    name = str(data.attrs["schedule"])
-    return _SCHEDULES.get(name, name)
+    """The schedule of `data`, or several, as prose writes it."""
+    names = str(data.attrs["schedule"]).split(", ")
+    return ", ".join(_SCHEDULES.get(name, name) for name in names)
 
 
 def parameters(data: xr.Dataset) -> str:
@@ -78,12 +94,27 @@ def parameters(data: xr.Dataset) -> str:
     return ", ".join(f"{_SYMBOLS.get(name, name)} = {value}" for name, value in shown.items())
 
 
+def workers_axis(ax: Axes) -> None:
+    """Label the axis across, of numbers of workers, with powers of two."""
+    powers = [1, 2, 4, 8, 16, 32, 64]
+    ax.set_xticks(powers, [str(p) for p in powers])
+    ax.minorticks_off()
+    ax.set_xlabel(axis_label("p"))
+
+
 def new_figure(width: float, height: float, data: xr.Dataset) -> Figure:
     """An empty figure of this size in inches; its footer names the version and the parameters of `data`."""
     figure = Figure(figsize=(width, height), layout="constrained")
     footer = f"easgd {data.attrs['easgd_version']} · {data.attrs['algorithm']} · {schedule_name(data)} · "
     # As an outer label, not as free text, so that the layout keeps room for it.
     figure.supxlabel(footer + parameters(data), x=0.99, ha="right", fontsize=6, color="0.45")
+    return figure
+
+
+def figure_of(drawn: Figure | Axes) -> Figure:
+    """The figure, or the one that the axes are in."""
+    figure = drawn.figure if isinstance(drawn, Axes) else drawn
+    assert isinstance(figure, Figure)  # no subfigure: each drawing makes its own
     return figure
 
 
@@ -94,26 +125,30 @@ def render(figure: Figure, suffix: str, dpi: float = 200.0) -> bytes:
     Parameters
     ----------
     figure : Figure
-    suffix : {".png", ".svg"}
+    suffix : {".png", ".svg", ".pdf"}
     dpi : float, default 200
-        Pixels per inch of a PNG, and of the images inside an SVG.
+        Pixels per inch of a PNG, and of the images inside an SVG or a PDF.
 
     Raises
     ------
     ValueError
         Another suffix.
     """
-    metadata: dict[str, dict[str, str | None]] = {".png": {}, ".svg": {"Date": None}}
+    footer = figure.get_supxlabel()
+    metadata: dict[str, dict[str, str | None]] = {
+        ".png": {"Description": footer},
+        ".svg": {"Description": footer, "Date": None},  # the same data, the same bytes
+        ".pdf": {"Subject": footer, "CreationDate": None},
+    }
     if suffix not in metadata:
-        raise ValueError(f"a figure's file must end in .png or .svg, got {suffix!r}")
-    description = {"Description": figure.get_supxlabel()}
+        raise ValueError(f"a figure's file must end in .png, .svg or .pdf, got {suffix!r}")
     buffer = BytesIO()
-    figure.savefig(buffer, format=suffix[1:], dpi=dpi, metadata=metadata[suffix] | description)
+    figure.savefig(buffer, format=suffix[1:], dpi=dpi, metadata=metadata[suffix])
     return buffer.getvalue()
 
 
 def write(figure: Figure, path: str | Path, dpi: float = 200.0) -> Path:
-    """Write the figure to one file, atomically; `path` ends in .png or .svg, and `dpi` is as in `render`."""
+    """Write the figure to one file, atomically; suffix and `dpi` are as in `render`."""
     path = Path(path)
     with atomic(path) as temporary:
         temporary.write_bytes(render(figure, path.suffix, dpi))

@@ -107,7 +107,7 @@ def test_edges_of_a_large_state_are_left_out():
 
 
 def test_nearest_edges():
-    assert nearest_edges(3.0, [(0.0, 1.0), (5.0, 7.0)], stable=False).suggested == pytest.approx(0.9)
+    assert nearest_edges(3.0, [(0.0, 1.0), (5.0, 7.0)], stable=False).suggested == pytest.approx(5.2)
     assert nearest_edges(4.5, [(0.0, 1.0), (5.0, 7.0)], stable=False).suggested == pytest.approx(5.2)
     assert nearest_edges(9.0, [(0.0, 1.0), (5.0, 7.0)], stable=False).nearest == 7.0
     assert nearest_edges(1.0, [(2.0, inf)], stable=False).suggested == pytest.approx(2.2)

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
+
+from easgd_cli.main import cli
 
 ROOT = Path(__file__).parent.parent
 
@@ -19,9 +22,27 @@ def test_readme_prints_what_it_says(capsys):
         exec(block, names)
     printed = capsys.readouterr().out.splitlines()
     promised = re.findall(r"^print\(.*\) +# (.*)$", "\n".join(python_blocks("README.md")), flags=re.MULTILINE)
-    assert len(printed) == len(promised) == 6
+    assert len(printed) == len(promised) == 8
     for line, promise in zip(printed, promised, strict=True):
         assert line.startswith(promise.split("...")[0])
+
+
+def test_the_page_on_simulations_prints_what_it_says(capsys):
+    block = "\n".join(python_blocks("docs/simulations.md"))
+    exec(block, names := {})
+    printed = capsys.readouterr().out.splitlines()
+    promised = re.findall(r"^print\(.*\) +# (.*)$", block, flags=re.MULTILINE)
+    assert len(printed) == len(promised) == 2
+    for line, promise in zip(printed, promised, strict=True):
+        assert line.startswith(promise.split("...")[0])
+    assert names["run"].time.shape == names["run"].loss.shape == (1, 101)
+
+
+def test_the_page_on_simulations_shows_what_the_command_prints():
+    text = (ROOT / "docs/simulations.md").read_text()
+    line, promised = re.search(r"\$ easgd (simulate admm .*)\n((?:.+\n)+?)```", text).groups()
+    printed = CliRunner().invoke(cli, line.split()).stdout
+    assert printed.startswith(promised)
 
 
 def test_contributing_adds_a_rule_in_one_file(tmp_path, monkeypatch):
@@ -55,6 +76,7 @@ def test_the_readme_links_to_files_that_exist():
         "docs/limit.md",
         "docs/intervals.md",
         "docs/benchmarks.md",
+        "docs/simulations.md",
     ):
         for target in re.findall(r"\]\(([^)#:]+)[^):]*\)", (ROOT / document).read_text()):
             assert (ROOT / document).parent.joinpath(target).exists(), f"{document}: {target}"

@@ -25,9 +25,20 @@ from easgd_theory import (
     stability_map,
     stationary_covariance,
 )
-from figures import data, draw, gallery, style
+from easgd_theory.noise import easgd_center_moments
+from figures import data, draw, gallery, simulated, style
 
-NAMES = ("admm_regions", "trajectories", "easgd_boundaries", "largest_rates", "limit_regions", "synchronous_error")
+NAMES = (
+    "admm_regions",
+    "trajectories",
+    "easgd_boundaries",
+    "largest_rates",
+    "limit_regions",
+    "synchronous_error",
+    "center_variance",
+    "stragglers",
+    "double_well_trap",
+)
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +46,14 @@ def small():
     """Every dataset, small."""
     return {
         "admm_regions": data.admm_regions(size=24),
-        "trajectories": data.trajectories(rounds=400),
+        "trajectories": simulated.trajectories(rounds=400),
         "easgd_boundaries": data.easgd_boundaries(size=9),
         "largest_rates": data.largest_rates(workers=(1, 2, 3, 4, 8)),
         "limit_regions": data.limit_regions(size=6, workers=(1, 2, 3, 8)),
         "synchronous_error": data.synchronous_error(size=12, workers=(1, 3), rounds=(1, 2, 10, np.inf)),
+        "center_variance": simulated.center_variance(workers=(1, 3, 32), replicas=2000),
+        "stragglers": simulated.stragglers(workers=(4, 16), periods=(1, 64), replicas=8),
+        "double_well_trap": simulated.double_well_trap(size=6, replicas=60, rounds=5000),
     }
 
 
@@ -90,7 +104,7 @@ def test_trajectories_are_the_papers_loops(small, name, p):
 
 
 def test_trajectories_grow_by_the_spectral_radius():
-    run = data.trajectories(workers=(8,)).sel(algorithm="ADMM", p=8)
+    run = simulated.trajectories(workers=(8,)).sel(algorithm="ADMM", p=8)
     early, late = (float(abs(run.center[t : t + 1000]).max()) for t in (6000, 9000))  # peaks of an oscillation
     assert (late / early) ** (1 / 3000) == pytest.approx(float(run.spectral_radius), abs=5e-5)
 
@@ -174,10 +188,59 @@ def test_figure_5_in_the_limit(small):
     assert float(point) == pytest.approx(covariance[-1, -1], rel=1e-9)
 
 
+def test_the_simulated_variance_is_the_theorys(small):
+    dataset = small["center_variance"]
+    assert (abs(dataset.simulated - dataset.theory) < 4.5 * dataset.error).sum() == 8  # DOWNPOUR diverges at p = 32
+    assert np.isnan(dataset.theory.sel(scheme="DOWNPOUR, round-robin")).values.tolist() == [False, False, True]
+    for p in (1, 3, 32):
+        _, lemma = easgd_center_moments(EASGD(eta=0.05, alpha=0.9 / p), Synchronous(p=p), np.inf)
+        assert dataset.theory.sel(scheme="EASGD, synchronous", p=p).item() == pytest.approx(lemma, rel=1e-9)
+
+
+def test_stragglers_and_large_periods(small):
+    end = small["stragglers"].loss.isel(time=-1)
+    easgd, downpour = end.sel(algorithm="EASGD"), end.sel(algorithm="DOWNPOUR")
+    assert (easgd < 0.005).all()
+    assert (easgd < downpour).all()
+    assert (downpour.sel(tau=1) < 0.05).all()
+    assert (downpour.sel(tau=64) > 10).all()
+    assert (small["stragglers"].loss.isel(time=0).sel(tau=64) == 0.5).all()  # nobody has stepped and come back yet
+
+
+def test_a_value_is_held_until_the_next_round_ends():
+    ends, values = np.array([0.0, 1.5, 4.0, np.nan]), np.array([9.0, 8.0, 7.0, np.nan])
+    held = simulated._held(ends, values, np.array([0.5, 1.5, 2.0, 4.5, 1e9]))
+    assert held.tolist() == [9.0, 8.0, 8.0, 7.0, 7.0]
+
+
+def test_the_trap_opens_at_two_thirds(small):
+    dataset = small["double_well_trap"]
+    assert (dataset.even.sel(rho=slice(0, 2 / 3)) > 0).all()
+    assert (dataset.even.sel(rho=slice(2 / 3, 1)) == 0).all()
+    assert (dataset.even.diff("rho") <= 0).all()  # the same starts at each penalty
+    assert (dataset.uneven.sel(p=2) == 0).all()
+    four = dataset.uneven.sel(p=4)
+    assert four[0] > 0.3  # 8 of 16 splits, where the wells are nearly alone
+    assert (four.sel(rho=slice(0.4, 1)) == 0).all()
+    assert ((dataset.even + dataset.uneven) <= 1).all()
+
+
+def test_where_the_trapped_runs_end_is_a_minimum_of_the_elastic_energy():
+    rho, p, eta = 0.25, 4, 0.1
+    start = np.random.default_rng(0).uniform(-1, 1, (40, p + 1))
+    centers, apart = simulated._ends(eta, rho, p, 4000, start[:, :, None])
+    for state, center, is_apart in zip(start, centers, apart, strict=True):
+        x, c = state[:-1], state[-1]
+        for _ in range(4000):
+            x, c = x - eta * (x**3 - x) - eta * rho * (x - c), c + eta * rho * (x - c).sum()
+        assert center == pytest.approx(c, abs=1e-9)
+        assert is_apart == (x.min() < 0 < x.max())
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_data_carry_version_and_parameters(small, name):
     attributes = small[name].attrs
-    assert {"algorithm", "schedule", "easgd_version", "h"} <= set(attributes)
+    assert {"algorithm", "schedule", "easgd_version"} <= set(attributes)
     assert all(isinstance(value, str | int | float) for value in attributes.values())
 
 
@@ -263,6 +326,31 @@ def test_the_words_of_the_paper_stand_in_quotation_marks(small):
     assert "ADMM diverges" in figure.axes[0].get_legend().get_texts()[0].get_text()
 
 
+def test_points_stand_on_lines_and_divergence_is_said(small):
+    ax = figure_of("center_variance", small["center_variance"]).axes[0]
+    assert [text.get_text() for text in ax.texts] == ["DOWNPOUR, round-robin:\ndiverges from $p = 32$ on"]
+    for container, line, scheme in zip(
+        ax.containers, ax.lines[::2], small["center_variance"].scheme.values, strict=True
+    ):
+        one = small["center_variance"].sel(scheme=scheme)
+        np.testing.assert_array_equal(container.lines[0].get_ydata(), one.simulated)
+        np.testing.assert_array_equal(line.get_ydata(), one.theory)
+
+
+def test_panels_of_stragglers_say_what_diverges(small):
+    figure = figure_of("stragglers", small["stragglers"])
+    texts = [[text.get_text() for text in ax.texts] for ax in figure.axes]
+    assert texts == [[], [], ["DOWNPOUR diverges"], ["DOWNPOUR diverges"]]  # tau = 1 above, 64 below
+    assert figure.get_suptitle() == "A quarter of the workers are 10 times slower"
+
+
+def test_the_trap_has_its_threshold(small):
+    ax = figure_of("double_well_trap", small["double_well_trap"]).axes[0]
+    assert [2 / 3, 2 / 3] in [list(line.get_xdata()) for line in ax.lines]
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == ["$p = 2$, split evenly", "$p = 4$, split evenly", "$p = 4$, more in one well"]
+
+
 def test_the_missing_thresholds_are_named(small):
     texts = figure_of("largest_rates", small["largest_rates"]).axes[1].texts
     assert [text.get_text() for text in texts] == ["$p$ = 1, 2: none, stable down to 0"]
@@ -288,7 +376,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 
 
 def test_other_suffixes_are_refused(refused):
-    refused(lambda: style.write(Figure(), "region.gif"), "'.gif'", ".png or .svg")
+    refused(lambda: style.write(Figure(), "region.gif"), "'.gif'", ".png, .svg or .pdf")
 
 
 def test_gallery_writes_small_pictures(tmp_path, monkeypatch, capsys, small):

@@ -22,6 +22,7 @@ from easgd_theory import (
     spectral_radius,
     stable_intervals,
 )
+from easgd_theory.regions import values_inside
 
 inf, nan = math.inf, math.nan
 ONE = Synchronous(p=1)
@@ -283,3 +284,13 @@ def test_r3_synchronous_limit_with_local_steps(e, p, tau):
     g, big = 1 - e, (1 - e) ** (tau - 1)
     alpha = 2 * (1 + g**tau) / (p * (1 + g**tau) + 2 * big)
     assert critical_value("alpha", EASGD(eta=e), Synchronous(p=p, tau=tau)) == pytest.approx(alpha, abs=1e-9)
+
+
+def test_a_value_inside_is_near_an_edge_and_the_nearest_by_ratio_comes_first():
+    assert values_inside(3.0, [(0.0, 1.0), (5.0, 7.0)]) == pytest.approx([5.2, 0.9])
+    assert values_inside(2.5, [(0.0, 1e-9), (7.0, inf)]) == pytest.approx([7.7, 0.9e-9])
+    assert values_inside(9.0, [(5.0, 7.0)]) == pytest.approx([6.8])
+    assert values_inside(0.1, [(1.0, 1e6)]) == pytest.approx([1.1])
+    assert values_inside(-1.0, [(0.0, 2.0), (3.0, 4.0)]) == pytest.approx([0.2, 3.1])
+    assert values_inside(0.0, [(1.0, 2.0)]) == pytest.approx([1.1])
+    assert values_inside(1.0, [(0.0, inf)]) == values_inside(1.0, []) == []

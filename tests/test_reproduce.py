@@ -13,11 +13,22 @@ import xarray as xr
 from click.testing import CliRunner, Result
 
 from easgd_cli import claims
-from easgd_cli.claims import BEYOND, PAPER, QUICK, Statement, Verdict, lemma7, section4
+from easgd_cli.claims import BEYOND, PAPER, QUICK, Statement, Verdict, lemma7, section4, simulated
 from easgd_cli.claims.kit import Finding, about, near_one
 from easgd_cli.main import cli
+from figures.simulated import stragglers
 
-FIGURES = ("admm_regions", "trajectories", "easgd_boundaries", "largest_rates", "limit_regions", "synchronous_error")
+FIGURES = (
+    "admm_regions",
+    "trajectories",
+    "easgd_boundaries",
+    "largest_rates",
+    "limit_regions",
+    "synchronous_error",
+    "center_variance",
+    "stragglers",
+    "double_well_trap",
+)
 BY_IDENTIFIER = {statement.identifier: statement for statement in (*PAPER, *BEYOND)}
 
 
@@ -63,6 +74,8 @@ def test_every_claim_agrees(run):
     assert all(claim["numbers"] and claim["seconds"] >= 0 for claim in printed["claims"])
     numbers = {claim["identifier"]: claim["numbers"] for claim in printed["claims"]}
     assert numbers["4.3"]["radius_p3"] == pytest.approx(1.0009738854, abs=1e-10)
+    assert numbers["4.3"]["simulator_and_loops"] < 1e-9
+    assert numbers["7.1d"]["simulated_p8"] == pytest.approx(0.005643812709, rel=0.1)  # docs: Lemma 7.1
     assert numbers["4.7"]["largest_alpha_p4"] == pytest.approx(0.6751, abs=1e-4)
 
 
@@ -70,7 +83,7 @@ def test_progress_is_a_line_per_step(run):
     lines = run[0].stderr.splitlines()
     assert len(lines) == len(PAPER) + len(BEYOND) + len(FIGURES)
     assert all(line.endswith(" s") for line in lines)
-    assert lines[0].startswith("[ 1/23] 4.1")
+    assert lines[0].startswith(f"[ 1/{len(lines)}] 4.1")
 
 
 def test_the_report_stands_alone(run):
@@ -94,7 +107,7 @@ def test_the_report_says_what_was_found(run):
     for claim in found["claims"]:
         assert claim["statement"] in text
         assert claim["ours"] in text
-    assert "12 of 12 claims agree, 2 of them refined" in text
+    assert "13 of 13 claims agree, 2 of them refined" in text
 
 
 def test_the_figures_and_their_data_lie_beside_it(run):
@@ -124,17 +137,26 @@ def _wrong_condition(eta: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return (eta >= 0) & (eta <= 2) & (alpha >= 0) & (alpha <= (4 - 2 * eta) / (4 - 1.2 * eta))
 
 
+def _exchanged(replicas: int) -> xr.Dataset:
+    """What DOWNPOUR did as EASGD's, and the reverse."""
+    return stragglers(replicas=replicas).roll(algorithm=1)
+
+
 @pytest.mark.parametrize(
     ("identifier", "module", "name", "replacement"),
     [
         ("4.1", section4, "_printed_tick", lambda eta, rho, p: np.eye(2 * p + 1)),
         ("4.2", section4, "_delay_polynomial_radius", lambda eta, rho, p: 1.001),
-        ("4.3", section4, "_growth", lambda path: 1.001),
+        ("4.3", section4, "measured_growth", lambda path: (1.001, 0.0)),
+        ("4.3", section4, "_simulate", lambda p, rounds: np.zeros(rounds + 1)),
         ("4.5", section4, "_condition", _wrong_condition),
         ("4.7", section4, "_condition", _wrong_condition),
         ("7.1a", lemma7, "easgd_center_moments", lambda *_, **__: (0.9, 1.0)),
         ("7.1b", lemma7, "easgd_center_moments", lambda *_, **__: (0.9, 1.0)),
         ("7.1c", lemma7, "spectral_radius", lambda *_, **__: 0.5),
+        ("7.1d", simulated, "easgd_center_moments", lambda *_: (0.0, 0.006)),
+        ("B7", simulated, "stragglers", _exchanged),
+        ("B6", simulated, "_share_that_stays", lambda p, rho: 1.0),
         ("7.2", lemma7, "_scaled_variance", lambda eta, beta, p, t: eta * beta),
     ],
 )

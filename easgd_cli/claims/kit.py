@@ -35,16 +35,19 @@ class Effort:
         Values of a parameter at which a boundary is bisected.
     rounds : int
         Rounds of an iterated trajectory, before its growth is measured.
+    replicas : int
+        Independent runs of a simulation with noise.
     """
 
     grid: int
     samples: int
     edges: int
     rounds: int
+    replicas: int
 
 
-QUICK = Effort(grid=24, samples=20, edges=3, rounds=20_000)
-FULL = Effort(grid=120, samples=200, edges=9, rounds=40_000)
+QUICK = Effort(grid=24, samples=20, edges=3, rounds=20_000, replicas=4_000)
+FULL = Effort(grid=120, samples=200, edges=9, rounds=40_000, replicas=40_000)
 
 
 @dataclass(frozen=True)
