@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-SOURCES = pyproject.toml $(wildcard easgd_theory/*.py easgd_theory/*/*.py simulations/*.py figures/*.py easgd_cli/*)
+SOURCES = pyproject.toml $(wildcard easgd_theory/*.py easgd_theory/*/*.py simulations/*.py gpu_trainer/*.py figures/*.py easgd_cli/*)
 
 .PHONY: reproduce test lint gallery benchmark clean
 
