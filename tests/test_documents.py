@@ -45,6 +45,16 @@ def test_the_page_on_simulations_shows_what_the_command_prints():
     assert printed.startswith(promised)
 
 
+def test_the_page_on_training_trains(capsys):
+    script, prediction = python_blocks("docs/trainer.md")
+    names = {}
+    exec(script, names)
+    error = re.fullmatch(r"test error of the center: (.*)%\n", capsys.readouterr().out)
+    assert float(error[1]) < 3
+    exec(prediction, names)
+    assert capsys.readouterr().out == "False\n"
+
+
 def test_contributing_adds_a_rule_in_one_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     definition, questions, picture = python_blocks("CONTRIBUTING.md")
