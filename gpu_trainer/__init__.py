@@ -11,14 +11,18 @@ if TYPE_CHECKING:
     from gpu_trainer.curvature import HessianVectorProduct
     from gpu_trainer.elastic import ElasticAveraging
     from gpu_trainer.lanczos import extremes
+    from gpu_trainer.measured import measured_map
+    from gpu_trainer.train import Job, train
 
 _HOME = {
     "crew": "Crew",
     "curvature": "HessianVectorProduct",
     "elastic": "ElasticAveraging",
     "lanczos": "extremes",
+    "measured": "measured_map",
+    "train": "Job train",
 }
 
-__all__ = ["Crew", "ElasticAveraging", "HessianVectorProduct", "extremes"]
+__all__ = ["Crew", "ElasticAveraging", "HessianVectorProduct", "Job", "extremes", "measured_map", "train"]
 
 __getattr__, __dir__ = exports(__name__, _HOME)

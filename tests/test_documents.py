@@ -46,8 +46,10 @@ def test_the_page_on_simulations_shows_what_the_command_prints():
 
 
 def test_the_page_on_training_trains(capsys):
-    script, prediction = python_blocks("docs/trainer.md")
+    run, script, prediction = python_blocks("docs/trainer.md")
     names = {}
+    exec(run, names)
+    assert capsys.readouterr().out == "False diverged\n"
     exec(script, names)
     error = re.fullmatch(r"test error of the center: (.*)%\n", capsys.readouterr().out)
     assert float(error[1]) < 3
