@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from gpu_trainer.elastic import ElasticAveraging
     from gpu_trainer.lanczos import extremes
     from gpu_trainer.measured import measured_map
-    from gpu_trainer.train import Job, train
+    from gpu_trainer.run import Job, train
 
 _HOME = {
     "crew": "Crew",
@@ -20,7 +20,7 @@ _HOME = {
     "elastic": "ElasticAveraging",
     "lanczos": "extremes",
     "measured": "measured_map",
-    "train": "Job train",
+    "run": "Job train",
 }
 
 __all__ = ["Crew", "ElasticAveraging", "HessianVectorProduct", "Job", "extremes", "measured_map", "train"]

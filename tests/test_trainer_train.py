@@ -12,7 +12,7 @@ from gpu_trainer.data import load
 from gpu_trainer.flat import Flat
 from gpu_trainer.learner import Learner
 from gpu_trainer.models import build
-from gpu_trainer.train import Job, train
+from gpu_trainer.run import Job, train
 from gpu_trainer.verdict import Watch
 
 
