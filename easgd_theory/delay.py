@@ -87,10 +87,9 @@ def determinant(rows: Sequence[Sequence[Polynomial]]) -> Polynomial:
         if not entry:
             continue
         minor = determinant([[*row[:j], *row[j + 1 :]] for row in rows[1:]])
-        sign = -1.0 if j % 2 else 1.0
         for (a, x), (b, y) in product(entry.items(), minor.items()):
-            key = (a[0] + b[0], a[1] + b[1], a[2] + b[2])
-            total[key] = total.get(key, 0.0) + sign * x * y
+            key, term = (a[0] + b[0], a[1] + b[1], a[2] + b[2]), -x * y if j % 2 else x * y
+            total[key] = total[key] + term if key in total else term
     return total
 
 

@@ -12,24 +12,34 @@ The coefficients are real polynomials in zeta, so X and P are real polynomials i
 
 from math import exp, expm1, sqrt
 
-ROUNDING = 4e-15  # of a sum of a few terms, with a margin
+from easgd_theory.pencil import ROUNDING
 
 
-def half_plane(g, sigma, a):
-    """Rows of `a`, highest power first: the coefficients in q (polynomials in zeta) of g on |w| < e^sigma."""
+def half_plane(g, sigma, a, sizes):
+    """Rows of `a`, highest power first: the coefficients in q (polynomials in zeta) of g on |w| < e^sigma.
+
+    Rows of `sizes`: the sums of their terms' moduli.
+    """
     m, J = g.shape[0] - 1, g.shape[1] - 1
     one = exp(-max(sigma, 0.0))  # all is divided by rho where that is large
     low = expm1(sigma) if sigma <= 0.0 else -expm1(-sigma)  # v = (low + high q) / (one (1 - q))
     high = low + 2.0 * one
     for j in range(J + 1):
         if m == 1:
-            a[0, j] = g[1, j] * high - g[0, j] * one
-            a[1, j] = g[1, j] * low + g[0, j] * one
+            g0, g1 = g[0, j] * one, g[1, j]
+            a[0, j] = g1 * high - g0
+            a[1, j] = g1 * low + g0
+            sizes[0, j] = abs(g1) * high + abs(g0)
+            sizes[1, j] = abs(g1 * low) + abs(g0)
         else:
             g0, g1, g2 = g[0, j] * one * one, g[1, j] * one, g[2, j]
             a[0, j] = (g2 * high - g1) * high + g0
             a[1, j] = 2.0 * g2 * low * high + g1 * (high - low) - 2.0 * g0
             a[2, j] = (g2 * low + g1) * low + g0
+            g0, g1, g2, near = abs(g0), abs(g1), abs(g2), abs(low)
+            sizes[0, j] = (g2 * high + g1) * high + g0
+            sizes[1, j] = 2.0 * g2 * near * high + g1 * (high - low) + 2.0 * g0
+            sizes[2, j] = (g2 * near + g1) * near + g0
 
 
 def powers(excess, basis):
@@ -72,7 +82,7 @@ def modulus_polynomials(point, sigma, excess):
     """Fill polynomials[0] with X and polynomials[1] with P (for m = 1 with X as well); returns the degree of P."""
     m, J = point.g.shape[0] - 1, point.g.shape[1] - 1
     a, basis = point.half_plane, point.basis
-    half_plane(point.g, sigma, a)
+    half_plane(point.g, sigma, a, point.sizes)
     powers(excess, basis)
     X, P, Y, Z = point.polynomials[0], point.polynomials[1], point.polynomials[2], point.polynomials[3]
     if m == 1:
@@ -94,32 +104,55 @@ def modulus_polynomials(point, sigma, excess):
     return 2 * J
 
 
-def all_inside(point, degree, excess, low, width):
-    """Over [low, low + width]: whether every branch is smaller than w, and whether one is larger at the upper end."""
-    a, X, P, t = point.half_plane, point.polynomials[0], point.polynomials[1], point.polynomials[4]
+def noises(point, size):
+    """How far rounding may move the values of X and P where |zeta| <= size.
+
+    It is a multiple of the terms' size; and where w is small, the coefficients in q are small differences, moved by
+    rounding themselves: by a multiple of their own terms' size.
+    """
+    a, sizes = point.half_plane, point.sizes
     m, J = a.shape[0] - 1, a.shape[1] - 1
+    A, B, C, dA, dB, dC = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for j in range(J, -1, -1):
+        A, B, C = A * size + abs(a[0, j]), B * size + abs(a[1, j]), C * size + abs(a[m, j])
+        dA, dB, dC = dA * size + sizes[0, j], dB * size + sizes[1, j], dC * size + sizes[m, j]
+    dA, dB, dC = ROUNDING * dA, ROUNDING * dB, ROUNDING * dC
+    A, B, C = A + dA, B + dB, C + dC
+    X = ROUNDING * 4**J * A * B + A * dB + B * dA
+    if m == 1:
+        return X, X
+    both = A * dC + C * dA
+    return X, ROUNDING * 16**J * A * C * (B * B + A * C) + B * (B * both + 2.0 * A * C * dB) + 2.0 * A * C * both
+
+
+def all_inside(point, degree, excess, low, width, narrow):
+    """Widths of two stretches from `low` on, of at most `width`, 0 if there is none that is wider than `narrow`.
+
+    Over the first every branch is smaller than w; if there is none, at the end of the second one is larger.
+    """
+    X, P, t = point.polynomials[0], point.polynomials[1], point.polynomials[4]
+    J = point.g.shape[1] - 1
     for k in range(degree + 1):
         t[k] = P[k]
     for b in range(degree):  # Taylor coefficients at the lower end
         for k in range(degree - 1, b - 1, -1):
             t[k] += low * t[k + 1]
-    least, end = 0.0, 0.0
-    for k in range(degree, 0, -1):
-        least = (least + min(t[k], 0.0)) * width
-        end = (end + t[k]) * width
-    # Rounding is at most a multiple of the terms' size.
-    size = sqrt(excess * excess + 2.0 * (1.0 + excess) * (low + width))
-    largest = 0.0
-    for i in range(m + 1):
-        total = 0.0
-        for j in range(J, -1, -1):
-            total = total * size + abs(a[i, j])
-        largest = max(largest, total)
-    noise = ROUNDING * 4.0**J * largest * largest
-    if m == 1:
-        return least + t[0] > noise, end + t[0] < 0.0
-    # Where P > 0, X keeps its sign: one point tells it.
-    sign = 0.0
+    begin = 0.0
     for j in range(J, -1, -1):
-        sign = sign * low + X[j]
-    return least + t[0] > noise * largest * largest and sign > noise, end + t[0] < 0.0 or sign < 0.0
+        begin = begin * low + X[j]
+    larger = 0.0
+    while width > narrow:
+        least, end = 0.0, 0.0
+        for k in range(degree, 0, -1):
+            least = (least + min(t[k], 0.0)) * width
+            end = (end + t[k]) * width
+        sign = 0.0  # where P > 0, X keeps its sign: one point tells it
+        for j in range(J, -1, -1):
+            sign = sign * (low + width) + X[j]
+        noise, blur = noises(point, sqrt(excess * excess + 2.0 * (1.0 + excess) * (low + width)))
+        if least + t[0] > blur and begin > noise:
+            return width, 0.0
+        if larger == 0.0 and (end + t[0] < 0.0 or sign < 0.0):
+            larger = width
+        width *= 0.5
+    return 0.0, larger

@@ -12,27 +12,34 @@ branches, vary slowly with z.
 
 from cmath import exp as cexp
 from collections import namedtuple
-from math import cos, expm1, log1p, pi, sin, sqrt
+from math import cos, exp, expm1, log1p, pi, sin, sqrt
 
 import numpy as np
 
-Point = namedtuple("Point", "F g p t v half_plane basis polynomials zeros hints")
+ROUNDING = 4e-15  # of a sum of a few terms, with a margin
+
+Point = namedtuple("Point", "F g p t v half_plane sizes basis polynomials zeros nodes hints")
 Point.__doc__ = """The pencil at a point, and room to work in.
 
 F, g : its coefficients, (m + 1, n + 1, r + 1) and as a polynomial in v and zeta, (m + 1, J + 1) with J = n + r.
 p : the number of workers, a float.
 t, v : Taylor coefficients of g at some zeta, and the branches there.
-half_plane, basis, polynomials : of `easgd_theory.modulus`.
+half_plane, sizes, basis, polynomials : of `easgd_theory.modulus`.
 zeros : the zeros in zeta of the leading coefficient.
-hints : how far branches were larger at the point before, and how wide its first cell was.
+nodes : a stack, of `easgd_theory.certificate`.
+hints : how far branches were larger at the point before.
 """
+
+
+def from_half(excess, half_sine, half_cosine):
+    """(1 + excess) e^(i x) - 1 from the sine and cosine of x / 2, accurate near 0."""
+    twice = 2.0 * (1.0 + excess) * half_sine
+    return complex(excess - twice * half_sine, twice * half_cosine)
 
 
 def cexpm1(s):
     """e^s - 1 for complex s, accurate near 0."""
-    half = sin(0.5 * s.imag)
-    growth = expm1(s.real)
-    return complex(growth - 2.0 * (growth + 1.0) * half * half, 2.0 * (growth + 1.0) * half * cos(0.5 * s.imag))
+    return from_half(expm1(s.real), sin(0.5 * s.imag), cos(0.5 * s.imag))
 
 
 def reciprocal(z):
@@ -56,28 +63,32 @@ def square_root(z):
 
 
 def pencil(F, p, s):
-    """The value of f and its derivative in s, both divided by w^m where Re s > 0, so that neither overflows."""
-    m, n, r = F.shape[0] - 1, F.shape[1] - 1, F.shape[2] - 1
-    zeta = cexpm1(s / p)
-    dzeta = (1.0 + zeta) / p
-    if s.real > 0.0:  # powers of x = v / w and y = 1 / w in place of v and 1
-        if s.real > 1.0:
-            y = cexp(-s)
-            x = 1.0 - y
-        else:
-            x = -cexpm1(-s)
-            y = 1.0 - x
-        dx, dy = y, -y
+    """The value of f and its derivative in s, both of f / w^m where Re s > 0, so that neither overflows."""
+    if s.real > 1.0:
+        y = cexp(-s)
+        x = 1.0 - y
+    elif s.real > 0.0:
+        x = -cexpm1(-s)
+        y = 1.0 - x
     else:
         x = cexpm1(s)
         y = 1.0 + 0.0j
-        dx, dy = 1.0 + x, 0.0j
+    return evaluate(F, p, s, x, y, cexpm1(s / p))
+
+
+def evaluate(F, p, s, x, y, zeta):
+    """What `pencil` returns, from x = v, y = 1, or where Re s > 0 from x = v / w, y = 1 / w."""
+    m, n, r = F.shape[0] - 1, F.shape[1] - 1, F.shape[2] - 1
+    dzeta = (1.0 + zeta) / p
+    dx, dy = 1.0 + x, 0.0j
+    if s.real > 0.0:
+        dx, dy = y, -y
     S, dS = 0.0j, 0.0j
     if r > 0:
         if abs(s.real) + abs(s.imag) < 1e-4:
-            second = (2.0 * p - 1.0) / (6.0 * p)
-            S = 1.0 + s * (0.5 + 0.5 * second * s)
-            dS = 0.5 + second * s
+            second, third = (2.0 * p - 1.0) / (6.0 * p), (p - 1.0) / (8.0 * p)
+            S = 1.0 + s * (0.5 + s * (0.5 * second + s * third / 3.0))
+            dS = 0.5 + s * (second + s * third)
             if s.real > 0.0:
                 dS = (dS - S) * y
                 S = S * y
@@ -104,6 +115,32 @@ def pencil(F, p, s):
     return f, df
 
 
+def rounding(F, p, x, y, zeta):
+    """How far rounding may move the value that `evaluate` returns; the arguments are the moduli of its own."""
+    m, n, r = F.shape[0] - 1, F.shape[1] - 1, F.shape[2] - 1
+    S = 1.0
+    if r > 0 and zeta > 0.0:
+        S = (x + y * zeta) / (zeta * (p - 1.0))
+    total = 0.0
+    for i in range(m, -1, -1):
+        inner = 0.0
+        for k in range(min(r, m - i), -1, -1):
+            c = 0.0
+            for j in range(n, -1, -1):
+                c = c * zeta + abs(F[i, j, k])
+            for _ in range(m - i - k):
+                c = c * y
+            inner = inner * S + c
+        total = total * x + inner
+    return ROUNDING * total
+
+
+def rounding_at(F, p, s):
+    """How far rounding may move the value of `pencil` at s."""
+    x = length(cexpm1(-s if s.real > 0.0 else s))
+    return rounding(F, p, x, exp(-max(s.real, 0.0)), length(cexpm1(s / p)))
+
+
 def polish(F, p, s):
     """Newton's method on f from s; nan where it does not settle."""
     before = 0.0
@@ -115,8 +152,10 @@ def polish(F, p, s):
         size = abs(step)
         s = s - (step if size <= 1.0 else step / size)
         ratio = size / before if before > 0.0 else 1.0  # Newton's next step is about size * ratio^2
-        if size * ratio * ratio <= 4e-16 * abs(s) or (before > 0.0 and size < 1e-8 and ratio >= 0.25):
-            return s  # no more digits to gain
+        if size * ratio * ratio <= 4e-16 * abs(s):
+            return s
+        if before > 0.0 and size < 1e-8 and ratio >= 0.25:  # no more digits to gain, or a multiple root
+            return s - step * (ratio / (1.0 - ratio)) if ratio < 0.75 else s
         before = size
     return s if f == 0.0 else complex(np.nan, np.nan)
 

@@ -12,8 +12,8 @@ from math import exp, log, pi
 import numpy as np
 
 from easgd_theory.certificate import MAX_CELLS, roots_outside
-from easgd_theory.modulus import ROUNDING
 from easgd_theory.pencil import (
+    ROUNDING,
     Point,
     branches,
     cexpm1,
@@ -21,6 +21,8 @@ from easgd_theory.pencil import (
     log_modulus,
     pencil,
     polish,
+    reciprocal,
+    rounding_at,
     slow_polynomial,
     taylor,
     wrapped,
@@ -73,22 +75,6 @@ def leading_zeros(g, zeros):
     return J
 
 
-def rounding(F, p, s):
-    """How far rounding may move the value of `pencil` at s."""
-    m, n, r = F.shape[0] - 1, F.shape[1] - 1, F.shape[2] - 1
-    if r > 0:
-        return ROUNDING * np.abs(F).sum()
-    y = exp(-max(s.real, 0.0))
-    x, zeta = length(cexpm1(s if s.real < 0.0 else -s)), length(cexpm1(s / p))
-    total = 0.0
-    for i in range(m, -1, -1):
-        row = 0.0
-        for j in range(n, -1, -1):
-            row = row * zeta + abs(F[i, j, 0])
-        total = total * x + row * y ** (m - i)
-    return ROUNDING * total
-
-
 def search(point, J, known):
     """Start Newton's method where branches are largest; returns how many roots were found."""
     F, g, p, t, v, zeros = point.F, point.g, point.p, point.t, point.v, point.zeros
@@ -125,7 +111,7 @@ def search(point, J, known):
 
 def certify(point, J, known, count, patience):
     """Logarithm of the largest modulus and whether no root is larger; roots that come to light are added to `known`."""
-    F, p, r = point.F, point.p, point.F.shape[2] - 1
+    F, p = point.F, point.p
     for _ in range(2 if patience < MAX_CELLS else 30):
         top = known[0].real
         if top > LARGEST:
@@ -133,18 +119,17 @@ def certify(point, J, known, count, patience):
         if top < SMALLEST:
             return top, False
         # Just above the root, but further than rounding can move it; too far means that it is not known well enough.
-        _, slope = pencil(F, p, known[0])
+        f, slope = pencil(F, p, known[0])
         slack = max(min(1e-7 * abs(top), 1e-9), 1e-13)
-        slack = max(slack, 3.0 * rounding(F, p, known[0]) / max(abs(slope), 1e-300))
+        if slope == 0.0:
+            return top, False
+        far = abs((f * reciprocal(slope)).real) + rounding_at(F, p, known[0]) / length(slope)
+        slack = max(slack, 3.0 * far)
         if slack * min(exp(top), 1.0) > 1e-8:
             return top, False
-        met = count
-        if r == 1 and count < len(known):
-            known[count] = 0.0j  # the root that g has and f has not
-            met += 1
         # Whole branches may have modulus 1, which rounding hides; a radius of 1 need not be told from 1 + 1e-9.
         for margin in (slack, 1e-9):
-            outside, guess = roots_outside(point, J, top + margin, known, met, patience)
+            outside, guess = roots_outside(point, J, top + margin, known, count, patience)
             if outside == 0.0:
                 return top, True
             if guess != 0.0 or abs(top) >= 1e-12:
@@ -163,7 +148,7 @@ def dominant_root(point, known, start):
     slow_polynomial(point.F, point.p, point.g)
     J = leading_zeros(point.g, point.zeros)
     top, certified = np.nan, False
-    for patience in (30.0, MAX_CELLS):
+    for patience in (60.0, MAX_CELLS):
         if patience < MAX_CELLS:
             count = add_known(point.F, point.p, start, known, NONE) if start == start else NONE
         else:
@@ -186,10 +171,12 @@ def new_point(F, p):
         np.empty((m + 1, J + 1), dtype=np.complex128),
         np.empty(m, dtype=np.complex128),
         np.empty((m + 1, J + 1)),
+        np.empty((m + 1, J + 1)),
         np.empty((2, J + 1, J + 1)),
         np.empty((5, 2 * J + 1)),
         np.empty(J, dtype=np.complex128),
-        np.zeros(2),
+        np.empty((64, 4), dtype=np.complex128),
+        np.zeros(1),
     )
 
 
@@ -203,24 +190,37 @@ def radii(coefficients, p, result, slope, certified):
     start = complex(np.nan, 0.0)
     room = new_point(coefficients[0], p)
     few = p >= 2 and (coefficients.shape[1] - 1) * p + coefficients.shape[2] - 1 <= FEW
-    x, before, W, size = roots_room(room.g, p if few else 0.0)
-    reals, kept, ahead = NONE, NONE, 0.0
+    x, before, earlier, W, size = roots_room(room.g, p if few else 0.0)
+    reals, kept, behind = NONE, NONE, 0
     for i in range(len(coefficients)):
         F = coefficients[i]
         point = Point(
-            F, room.g, p, room.t, room.v, room.half_plane, room.basis, room.polynomials, room.zeros, room.hints
+            F,
+            room.g,
+            p,
+            room.t,
+            room.v,
+            room.half_plane,
+            room.sizes,
+            room.basis,
+            room.polynomials,
+            room.zeros,
+            room.nodes,
+            room.hints,
         )
-        done = False
+        done, derivative = False, 0.0j
         for cold in range(2 if few else 0):
             if cold:
                 slow_polynomial(F, p, point.g)
                 reals, kept = all_roots(point, leading_zeros(point.g, point.zeros), x, W, size)
             else:
-                for q in range(kept):  # on a straight line through the last two points' roots
-                    before[q], x[q] = x[q], x[q] + ahead * (x[q] - before[q])
+                for q in range(kept):  # on a parabola through the last three points' roots, or a line
+                    step = x[q] - before[q] if behind > 0 else 0.0j
+                    bend = step - (before[q] - earlier[q]) if behind > 1 else 0.0j
+                    earlier[q], before[q], x[q] = before[q], x[q], x[q] + step + bend
             if kept > 0:
-                known[0], done = improve(F, p, x, reals, kept, W, size)
-            ahead = 0.0 if cold else 1.0
+                known[0], derivative, done = improve(F, p, x, reals, kept, W, size)
+            behind = 0 if cold else behind + 1
             if done:
                 break
         if done:
@@ -228,7 +228,7 @@ def radii(coefficients, p, result, slope, certified):
         else:
             result[i], certified[i] = dominant_root(point, known, start)
             start = known[0] if certified[i] else complex(np.nan, 0.0)
-        _, derivative = pencil(F, p, known[0])
+            _, derivative = pencil(F, p, known[0])
         slope[i] = abs(derivative)
         at_one = abs(F[0, 0].sum())  # f at z = 1
         if at_one < 1e-9 and at_one <= ROUNDING * np.abs(F).sum():

@@ -12,8 +12,17 @@ from math import pi
 
 import numpy as np
 
-from easgd_theory.modulus import ROUNDING
-from easgd_theory.pencil import branches, cexpm1, length, log_modulus, reciprocal, taylor
+from easgd_theory.pencil import (
+    ROUNDING,
+    branches,
+    cexpm1,
+    length,
+    log_modulus,
+    pencil,
+    reciprocal,
+    rounding_at,
+    taylor,
+)
 
 FEW = 33  # roots; beyond, the branches cost less
 
@@ -33,7 +42,7 @@ def value(F, p, zeta):
             v = v + zeta + v * zeta
             rest -= bit
     S = 1.0 + 0.0j
-    if r > 0 and zeta != 0.0:
+    if r > 0 and abs(zeta.real) + abs(zeta.imag) > 1e-30:
         S = (v - zeta) * reciprocal(zeta) / (p - 1.0)
     f, size = 0.0j, 0.0
     far, near, mean = length(v), length(zeta), length(S)
@@ -65,48 +74,62 @@ def corrections(F, p, x, reals, count, W, size):
             if j != i:
                 product *= z - x[j]
             product *= z - x[j].conjugate()
+        if length(product) < 1e-100:  # a multiple root
+            W[i], size[i] = 0.0, np.inf
+            continue
         f, noise = value(F, p, z)
         inverse = reciprocal(product)
         W[i] = f * inverse
         size[i] = degree * (length(f) + noise) * length(inverse)
 
 
-def judge(p, x, reals, count, size):
-    """Which root is the largest, if the discs certify it, else -1."""
+def judge(x, reals, count, size):
+    """Which root is the largest, and simple, if the discs tell it, else -1."""
     top, best = 0, -np.inf
     for i in range(count):
-        level = log_modulus(x[i])
+        level = x[i].real * (2.0 + x[i].real) + x[i].imag * x[i].imag  # |z|^2 - 1
         if level > best:
             top, best = i, level
-    best *= p
-    slack = max(min(1e-7 * abs(best), 1e-9), 1e-13) / p
     z = x[top]
-    reach = length(1.0 + z) * (1.0 + slack)
-    if not size[top] < reach - length(1.0 + z):
+    reach = length(1.0 + z) - size[top]
+    if not reach > 0.0:
         return -1
     for i in range(count):
-        if i != top and not (length(1.0 + x[i]) + size[i] < reach and length(z - x[i]) > size[top] + size[i]):
+        apart = size[top] + size[i]
+        if i != top and not (length(1.0 + x[i]) + size[i] < reach and length(z - x[i]) > apart):
             return -1
-        if i >= reals and not length(z - x[i].conjugate()) > size[top] + size[i]:
+        if i >= reals and not length(z - x[i].conjugate()) > apart:
             return -1
     return top
 
 
+def move(x, reals, count, W):
+    """Correct the roots: a real one stays real, of a pair the upper one is kept."""
+    for i in range(count):
+        x[i] -= W[i]
+        if i < reals:
+            x[i] = complex(x[i].real, 0.0)
+        elif x[i].imag < 0.0:
+            x[i] = x[i].conjugate()
+
+
 def improve(F, p, x, reals, count, W, size):
-    """Weierstrass' iteration from x; (s of the largest root, whether it is certified)."""
+    """Weierstrass' iteration from x; (s of the largest root, f' there, whether it is certified)."""
+    m = F.shape[0] - 1
+    degree = 2 * count - reals
     for _ in range(5):
         corrections(F, p, x, reals, count, W, size)
-        top = judge(p, x, reals, count, size)
+        top = judge(x, reals, count, size)
+        move(x, reals, count, W)
         if top >= 0:
-            zeta = x[top] - W[top]  # the correction is known: better than the disc promises
-            return complex(p * log_modulus(zeta), p * phase(1.0 + zeta)), True
-        for i in range(count):
-            x[i] -= W[i]
-            if i < reals:
-                x[i] = complex(x[i].real, 0.0)
-            elif x[i].imag < 0.0:
-                x[i] = x[i].conjugate()
-    return 0.0j, False
+            s = complex(p * log_modulus(x[top]), p * phase(1.0 + x[top]))
+            f, slope = pencil(F, p, s)
+            slack = max(min(1e-7 * abs(s.real), 1e-9), 1e-13)
+            # In its disc there is one root; and some root is within N f / f', where f' loses m f to the factor w^-m.
+            far = degree * (length(f) + rounding_at(F, p, s))
+            if far < slack * (length(slope) - m * length(f)):
+                return s, slope, True
+    return 0.0j, 0.0j, False
 
 
 def cold_start(point, J, x):
@@ -172,7 +195,7 @@ def all_roots(point, J, x, W, size):
 
 
 def roots_room(g, p):
-    """Room for the roots, those of the point before, their corrections and discs."""
+    """Room for the roots, those of the two points before, their corrections and discs."""
     N = (g.shape[0] - 1) * int(p) + 2 * g.shape[1]
-    complexes = np.empty((3, N), dtype=np.complex128)
-    return complexes[0], complexes[1], complexes[2], np.empty(N)
+    complexes = np.empty((4, N), dtype=np.complex128)
+    return complexes[0], complexes[1], complexes[2], complexes[3], np.empty(N)

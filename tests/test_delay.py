@@ -74,8 +74,8 @@ def test_compiled_and_plain_code_agree(algorithm):
 
 
 @pytest.mark.parametrize("rule", [ADMM(0.001, 2.5), EASGD(0.5, 0.3), EAMSGD(0.5, 0.3, 0.9), DOWNPOUR(0.3)])
-def test_the_certificate_counts_the_roots_outside_any_circle(rule):
-    p = 6
+@pytest.mark.parametrize("p", [6, 23])
+def test_the_certificate_counts_the_roots_outside_any_circle(rule, p):
     (F,), _ = pencil_and_dense(rule, p)
     point = roots.new_point(F, float(p))
     pencil.slow_polynomial(F, point.p, point.g)
@@ -83,11 +83,16 @@ def test_the_certificate_counts_the_roots_outside_any_circle(rule):
     field = numeric_field(rule, *numeric_values(rule, 1.0))
     moduli = np.abs(np.linalg.eigvals(composed(type(rule), RoundRobin(p), field)))
     levels = np.unique(np.round(np.log(moduli[moduli > 1e-3]), 9))
-    for sigma in (levels[1:] + levels[:-1]) / 2:
-        outside, _ = certificate.roots_outside(
+    for sigma in [*(levels[1:] + levels[:-1]) / 2, levels[-1] + 1e-6]:
+        outside, guess = certificate.roots_outside(
             point, zeros, sigma, np.empty(0, dtype=complex), 0, certificate.MAX_CELLS
         )
-        assert outside == np.count_nonzero(moduli > np.exp(sigma))
+        if np.isnan(outside):  # on a long arc one root outside is enough
+            assert p > 6
+            assert guess.real > sigma
+            assert np.min(np.abs(levels - guess.real)) < 1e-8
+        else:
+            assert outside == np.count_nonzero(moduli > np.exp(sigma))
 
 
 @pytest.mark.parametrize("p", [2, 3, 10, 100, 10**3, 10**6])
@@ -161,3 +166,46 @@ def test_a_field_that_is_neither_parameter_nor_option_is_refused():
         spectral_radius(Damped(0.1, 0.1), RoundRobin(2))
     with pytest.raises(TypeError, match="nesterov must be True or False, got 2"):
         spectral_radius(MDOWNPOUR(0.1, 0.9, nesterov=2), RoundRobin(2))
+
+
+@pytest.mark.parametrize("rule", [ADMM(0.01, 5.0), EASGD(0.5, 0.3), EAMSGD(0.5, 0.3, 0.9), MDOWNPOUR(0.1, 0.5)])
+@pytest.mark.parametrize("sigma", [-1.5, -1e-3, 1e-3, 1.5])
+def test_a_cell_s_tangent_is_nearer_to_f_than_to_0(rule, sigma):
+    p = 50.0
+    (F,), _ = pencil_and_dense(rule, int(p))
+    m = F.shape[0] - 1
+    first, second = certificate.bounds(F, p, sigma, 3.0)
+    scale = 0.5 * m if sigma > 0 else -0.5 * m
+    for t in np.random.default_rng(3).uniform(0.0, 12.0, 20):
+        left, right, value, slope, _ = certificate.inspect_cell(F, p, sigma, np.expm1(sigma / p), t, first, second)
+        for x in np.linspace(-left, right, 15):
+            f, _ = pencil.pencil(F, p, complex(sigma, t + x))
+            tangent = value + slope * x
+            assert abs(f * np.exp(1j * scale * (t + x)) - tangent) < abs(tangent)
+
+
+@pytest.mark.parametrize("p", [3, 1000])
+def test_the_mean_of_past_visits_is_exact_near_z_1(p):
+    F = np.zeros((2, 1, 2))
+    F[0, 0, 1] = 1.0  # f = S
+    for size in (0.99e-4, 1.01e-4):  # on both sides of where the series ends
+        s = size * np.exp(2j) / np.sqrt(2)
+        f, slope = pencil.pencil(F, float(p), s)
+        j = np.arange(1, p) / p
+        assert abs(f - np.exp(s * j).mean()) < 1e-15
+        assert abs(slope - (j * np.exp(s * j)).mean()) < 1e-11
+
+
+@pytest.mark.parametrize("p", [5, 21, 60])
+def test_a_double_root_at_1_is_known_to_rounding(p):
+    coefficients, _ = pencil_and_dense(ADMM(np.zeros(3), np.array([0.2, 1.0, 2.0])), p)
+    for points in (coefficients, coefficients[:1]):  # compiled, and as it stands
+        logarithm, slope, certified = delay.dominant_roots(points, p)
+        assert certified.all()
+        np.testing.assert_allclose(logarithm, 0.0, rtol=0, atol=1e-12)
+        assert np.all(slope < 1e-6)  # double: whether the iterates stay bounded is left open
+
+
+def test_whole_branches_near_the_circle_are_certified_at_a_million_workers():
+    grid = stability_map(ADMM(eta=np.array([1e-6, 1e-4]), rho=np.array([0.1, 1.0])), RoundRobin(10**6))
+    assert grid.certified.all()
