@@ -165,6 +165,23 @@ def as_real(name: str, value: Any) -> np.ndarray:
     return array
 
 
+def as_number(name: str, value: Any, where: str) -> float:
+    """`value` as one float, or one sentence saying why not; `where` says what needs it to be one: "in training"."""
+    number = as_real(name, value)
+    if number.ndim:
+        raise ValueError(f"{name} must be one number {where}, got an array of shape {number.shape}")
+    return float(number)
+
+
+def given_values(algorithm: Algorithm) -> dict[str, Any]:
+    """All parameters by name; raises TypeError where one has no value."""
+    values = {name: getattr(algorithm, name) for name in algorithm.parameters()}
+    missing = [name for name, value in values.items() if value is None]
+    if missing:
+        raise TypeError(f"{type(algorithm).__name__} needs a value for {' and '.join(missing)}")
+    return values
+
+
 def numeric_values(algorithm: Algorithm, h: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """All parameters and the curvature as finite float arrays.
 
@@ -175,11 +192,7 @@ def numeric_values(algorithm: Algorithm, h: Any) -> tuple[dict[str, np.ndarray],
     ValueError
         A value is not finite, or the shapes do not broadcast.
     """
-    values = {name: getattr(algorithm, name) for name in algorithm.parameters()}
-    missing = [name for name, value in values.items() if value is None]
-    if missing:
-        raise TypeError(f"{type(algorithm).__name__} needs a value for {' and '.join(missing)}")
-    arrays = {name: as_real(name, value) for name, value in values.items()}
+    arrays = {name: as_real(name, value) for name, value in given_values(algorithm).items()}
     curvature = as_real("h", h)
     try:
         np.broadcast_shapes(*(array.shape for array in arrays.values()), curvature.shape)

@@ -9,6 +9,7 @@ trainer over tensors and between processes; the simulator's kernels are composed
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 from easgd_theory.algorithm import Algorithm
@@ -167,21 +168,22 @@ def _reads(function: Callable[..., Any], *arguments: Any) -> bool:
     return False
 
 
-def message_reads_steps(rule: type[Algorithm]) -> bool:
-    """Whether a worker must have stepped before it knows its message (ADMM; not EASGD)."""
-    worker, center, k = _samples(rule)
-    return not rule.pushes_first and _reads(rule.push_after, worker, _Unreadable(), center, k)
+def message_reads_steps(rule: Any) -> bool:
+    """Whether a worker of an algorithm must have stepped before it knows its message (ADMM; not EASGD)."""
+    return _readings(rule)[0]
 
 
-def gradient_reads_center(rule: type[Algorithm]) -> bool:
+def gradient_reads_center(rule: Any) -> bool:
     """Whether a visit's first gradient is taken at a point that depends on the center (DOWNPOUR; not EASGD)."""
-    worker, _, k = _samples(rule)
-    return _reads(rule.query, worker, _Unreadable(), k)
+    return _readings(rule)[1]
 
 
-def _samples(rule: type[Algorithm]) -> tuple[Any, Any, Any]:
+@cache
+def _readings(rule: Any) -> tuple[bool, bool]:
+    worker, center = rule.Worker(*[1.0] * len(rule.worker)), rule.Center(*[1.0] * len(rule.center))
     k = rule().pack(dict.fromkeys(rule.parameters(), 0.5))
-    return rule.Worker(*[1.0] * len(rule.worker)), rule.Center(*[1.0] * len(rule.center)), k
+    message_reads = not rule.pushes_first and _reads(rule.push_after, worker, _Unreadable(), center, k)
+    return message_reads, _reads(rule.query, worker, _Unreadable(), k)
 
 
 def exchange(

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from easgd_theory.algorithm import Algorithm, as_real
+from easgd_theory.algorithm import Algorithm, as_number, as_real, given_values
 from easgd_theory.schedules import RoundRobin, Schedule, Synchronous
 from easgd_theory.visit import Gradient, Visit, exchange
 from gpu_trainer.arithmetic import in_slices
@@ -92,14 +92,13 @@ def checked(algorithm: Algorithm, schedule: Schedule) -> tuple[type[Algorithm], 
         raise TypeError(f"schedule must be Synchronous or RoundRobin, got {schedule!r}")
     algorithm.check(schedule)
     schedule.workers()
-    values = {name: getattr(algorithm, name) for name in algorithm.parameters()}
-    missing = [name for name, value in values.items() if value is None]
-    if missing:
-        raise TypeError(f"{type(algorithm).__name__} needs a value for {' and '.join(missing)}")
+    values = given_values(algorithm)
 
     def at(clock: int) -> Any:
         numbers = {
-            name: _number(f"{name} at clock {clock}", value(clock)) if callable(value) else _number(name, value)
+            name: as_number(f"{name} at clock {clock}", value(clock), "in training")
+            if callable(value)
+            else as_number(name, value, "in training")
             for name, value in values.items()
         }
         return algorithm.pack(numbers)
@@ -108,11 +107,11 @@ def checked(algorithm: Algorithm, schedule: Schedule) -> tuple[type[Algorithm], 
     return in_slices(type(algorithm)), at if fixed is None else lambda clock: fixed
 
 
-def _number(name: str, value: Any) -> float:
-    number = as_real(name, value)
-    if number.ndim:
-        raise ValueError(f"{name} must be one number in training, got an array of shape {number.shape}")
-    return float(number)
+def check_weight_decay(value: Any) -> None:
+    """Raise TypeError or ValueError unless `value` is a number of at least 0."""
+    number = as_real("weight_decay", value)
+    if number.ndim or number < 0:
+        raise ValueError(f"weight_decay must be a number of at least 0, got {value!r}")
 
 
 def beginning(rule: type[Algorithm], start: Tensor) -> tuple[Any, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 
 import torch
 
+from gpu_trainer.flat import Flat
 from gpu_trainer.lanczos import Spectrum, rayleigh
 
 Losses = Callable[[], Iterable[torch.Tensor]]
@@ -60,14 +61,9 @@ class HessianVectorProduct:
 
     def __init__(self, model: torch.nn.Module, losses: Losses) -> None:
         self.losses = losses
-        self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        if len({(parameter.dtype, parameter.device) for parameter in self._parameters}) != 1:
-            raise ValueError(
-                "model must have parameters that require a gradient, all of one dtype and on one device, "
-                f"got {sorted({f'{parameter.dtype} on {parameter.device}' for parameter in self._parameters})}"
-            )
+        flat = Flat(model)
+        self._parameters, self.n = flat.parameters, flat.n
         self._sizes = [parameter.numel() for parameter in self._parameters]
-        self.n = sum(self._sizes)
         self.dtype, self.device = self._parameters[0].dtype, self._parameters[0].device
 
     def __call__(self, vectors: torch.Tensor) -> torch.Tensor:

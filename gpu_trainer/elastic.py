@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from easgd_theory.algorithm import Algorithm, as_bool, as_real
+from easgd_theory.algorithm import Algorithm, as_bool
 from easgd_theory.schedules import Schedule
+from gpu_trainer.crew import check_weight_decay
 from gpu_trainer.flat import Flat
 from gpu_trainer.member import Group, Member, Points
 
@@ -81,7 +81,8 @@ class ElasticAveraging:
         average_buffers: bool | None = None,
         group: dist.ProcessGroup | None = None,
     ) -> None:
-        self._decay = _non_negative("weight_decay", weight_decay)
+        check_weight_decay(weight_decay)
+        self._decay = float(weight_decay)
         self._buffers = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
         if self._buffers and average_buffers is None:
             raise ValueError(
@@ -193,10 +194,3 @@ class ElasticAveraging:
 
 def _names(member: Member) -> tuple[str, ...]:
     return (*(f"worker.{name}" for name in member.rule.worker), *(f"center.{name}" for name in member.rule.center))
-
-
-def _non_negative(name: str, value: Any) -> float:
-    number = as_real(name, value)
-    if number.ndim or number < 0:
-        raise ValueError(f"{name} must be a number of at least 0, got {value!r}")
-    return float(number)

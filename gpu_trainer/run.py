@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from easgd_theory.algorithm import Algorithm, as_real
+from easgd_theory.algorithm import Algorithm
 from easgd_theory.schedules import Schedule
 from gpu_trainer.batches import Batches
-from gpu_trainer.crew import Crew
+from gpu_trainer.crew import Crew, check_weight_decay
 from gpu_trainer.data import Data, load
 from gpu_trainer.learner import Learner
 from gpu_trainer.models import build
@@ -63,9 +63,7 @@ class Job:
     def __post_init__(self) -> None:
         if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 1:
             raise ValueError(f"steps must be a whole number of at least 1, got {self.steps!r}")
-        decay = as_real("weight_decay", self.weight_decay)
-        if decay.ndim or decay < 0:
-            raise ValueError(f"weight_decay must be a number of at least 0, got {self.weight_decay!r}")
+        check_weight_decay(self.weight_decay)
 
     @property
     def rounds(self) -> int:

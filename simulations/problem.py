@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from easgd_theory import visit
-from easgd_theory.algorithm import Algorithm, as_real
+from easgd_theory.algorithm import Algorithm, as_number, given_values
 from easgd_theory.schedules import Asynchronous, RandomOrder, Schedule, Synchronous
 from simulations.compilation import Kernels, loss_of
 from simulations.kernels import CENTER, MEET, MESSAGE
@@ -19,6 +19,7 @@ from simulations.objectives import Pieces
 
 _ELEMENTS = 2048  # of a variable of the workers of one block: a few of these fit into the second cache
 _LANES = 256
+_HERE = "in a simulation"
 _DRAWS = 2**16  # of one window of rounds: half a mebibyte
 
 
@@ -47,18 +48,14 @@ class Parameters:
     """The algorithm's parameters as rows over the worker's clock; one row where none of them varies."""
 
     def __init__(self, algorithm: Algorithm) -> None:
-        values = {name: getattr(algorithm, name) for name in algorithm.parameters()}
-        missing = [name for name, value in values.items() if value is None]
-        if missing:
-            raise TypeError(f"{type(algorithm).__name__} needs a value for {' and '.join(missing)}")
         self._functions: dict[int, tuple[str, Callable[[int], float]]] = {}
         constants = {}
-        for i, (name, value) in enumerate(values.items()):
+        for i, (name, value) in enumerate(given_values(algorithm).items()):
             if callable(value):
                 self._functions[i] = (name, value)
                 constants[name] = np.nan
             else:
-                constants[name] = _number(name, value)
+                constants[name] = as_number(name, value, _HERE)
         self._constant = np.array([algorithm.pack(constants)], dtype=float)
         self._rows = self._constant[:0]
         self._lock = Lock()
@@ -76,16 +73,9 @@ class Parameters:
             if known < last:
                 more = np.repeat(self._constant, last - known, axis=0)
                 for i, (name, function) in self._functions.items():
-                    more[:, i] = [_number(f"{name} at clock {t}", function(t)) for t in range(known, last)]
+                    more[:, i] = [as_number(f"{name} at clock {t}", function(t), _HERE) for t in range(known, last)]
                 self._rows = np.concatenate([self._rows, more])
             return self._rows[first:last]
-
-
-def _number(name: str, value: Any) -> float:
-    number = as_real(name, value)
-    if number.ndim:
-        raise ValueError(f"{name} must be one number in a simulation, got an array of shape {number.shape}")
-    return float(number)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,13 +12,12 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import xarray as xr
-from click.testing import CliRunner, Result
+from test_cli import easgd
 
 import easgd_cli.progress
 import simulations
 from easgd_cli import simulate as command
 from easgd_cli.growth import measured_growth
-from easgd_cli.main import cli
 from easgd_cli.output import new_directory
 from easgd_theory import (
     EASGD,
@@ -36,11 +35,6 @@ from simulations import DoubleWell, LinearRegression, Quadratic, Record, simulat
 ELASTIC = "simulate easgd --p 3 --eta .1 --alpha .1"
 NOISY = f"{ELASTIC} --schedule synchronous --noise 1 --rounds 20 --replicas 5 --seed 7"
 EXAMPLE = "simulate admm --p 3 --eta .001 --rho 2.5 --start 1000 --rounds 20000"
-
-
-def easgd(line: str) -> Result:
-    """Run a command line in this process; a path in it has no spaces."""
-    return CliRunner().invoke(cli, line.split())
 
 
 def answer(line: str) -> dict:

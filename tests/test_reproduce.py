@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from click.testing import CliRunner, Result
+from test_figures import NAMES as FIGURES
 
 from easgd_cli import claims
 from easgd_cli.claims import BEYOND, PAPER, QUICK, Statement, Verdict, lemma7, section4, simulated
@@ -18,17 +19,6 @@ from easgd_cli.claims.kit import Finding, about, near_one
 from easgd_cli.main import cli
 from figures.simulated import stragglers
 
-FIGURES = (
-    "admm_regions",
-    "trajectories",
-    "easgd_boundaries",
-    "largest_rates",
-    "limit_regions",
-    "synchronous_error",
-    "center_variance",
-    "stragglers",
-    "double_well_trap",
-)
 BY_IDENTIFIER = {statement.identifier: statement for statement in (*PAPER, *BEYOND)}
 
 
