@@ -15,6 +15,7 @@ COMMANDS = {
     "stability": "easgd_cli.stability",
     "map": "easgd_cli.map",
     "simulate": "easgd_cli.simulate",
+    "train": "easgd_cli.train",
     "reproduce": "easgd_cli.reproduce",
 }
 INTERRUPTED = 130

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 import sys
 import tempfile
@@ -16,7 +15,7 @@ from uuid import uuid4
 
 import click
 
-from easgd_theory.files import atomic
+from easgd_theory.files import atomic, finite
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -32,17 +31,7 @@ PICTURES = (".png", ".svg", ".pdf")
 
 def to_json(record: Mapping[str, Any]) -> str:
     """`record` as JSON, its schema's version first; a float that is not finite becomes null."""
-    return json.dumps(_finite({"schema_version": SCHEMA_VERSION, **record}), indent=2, allow_nan=False)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    return json.dumps(finite({"schema_version": SCHEMA_VERSION, **record}), indent=2, allow_nan=False)
 
 
 def show_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -226,6 +226,17 @@ def setup_parameters(schedules: Collection[str], workers: Count) -> list[click.P
             help="Who meets the center when.",
         ),
     ]
+    return collected(
+        [
+            click.Argument(["algorithm"], type=AlgorithmName(), required=False, metavar="ALGORITHM"),
+            *fixed,
+            *record_parameters(),
+        ]
+    )
+
+
+def record_parameters() -> list[click.Parameter]:
+    """The flags of all algorithms' parameters and options, read from the registry as it is now."""
     parameters = [
         click.Option([flag(name)], type=FiniteNumber(), help=f"Of {listed(owners)}.")
         for name, owners in _owners(lambda algorithm: algorithm.parameters()).items()
@@ -234,14 +245,7 @@ def setup_parameters(schedules: Collection[str], workers: Count) -> list[click.P
         click.Option([flag(name)], is_flag=True, help=f"Option of {listed(owners)}.")
         for name, owners in _owners(lambda algorithm: algorithm.options()).items()
     ]
-    return collected(
-        [
-            click.Argument(["algorithm"], type=AlgorithmName(), required=False, metavar="ALGORITHM"),
-            *fixed,
-            *parameters,
-            *switches,
-        ]
-    )
+    return [*parameters, *switches]
 
 
 def question_parameters() -> list[click.Parameter]:
@@ -290,8 +294,13 @@ def asked_setup(context: click.Context) -> Setup:
     fixed = given(context, ("algorithm", "schedule", "p", "tau"))
     if "algorithm" not in fixed:  # click would not say what is accepted
         raise click.UsageError(f"ALGORITHM is missing: one of {listed(list(ALGORITHMS), 'or')}")
+    return Setup(fixed["algorithm"], fixed["schedule"], fixed.get("p"), fixed["tau"], given_of_record(context))
+
+
+def given_of_record(context: click.Context) -> dict[str, Any]:
+    """What was given of `record_parameters`."""
     names = dict.fromkeys(name for rule in ALGORITHMS.values() for name in (*rule.parameters(), *rule.options()))
-    return Setup(fixed["algorithm"], fixed["schedule"], fixed.get("p"), fixed["tau"], given(context, names))
+    return given(context, names)
 
 
 def asked(context: click.Context) -> Question:

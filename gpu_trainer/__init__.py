@@ -7,22 +7,43 @@ from typing import TYPE_CHECKING
 from easgd_theory.lazily import exports
 
 if TYPE_CHECKING:
+    from gpu_trainer.averaging import Averaging
     from gpu_trainer.crew import Crew
     from gpu_trainer.curvature import HessianVectorProduct
     from gpu_trainer.elastic import ElasticAveraging
+    from gpu_trainer.job import Decayed, Job
     from gpu_trainer.lanczos import extremes
+    from gpu_trainer.launch import Processes
     from gpu_trainer.measured import measured_map
-    from gpu_trainer.run import Job, train
+    from gpu_trainer.result import Failure
+    from gpu_trainer.run import Keep, train
 
 _HOME = {
+    "averaging": "Averaging",
     "crew": "Crew",
     "curvature": "HessianVectorProduct",
     "elastic": "ElasticAveraging",
+    "job": "Decayed Job",
     "lanczos": "extremes",
+    "launch": "Processes",
     "measured": "measured_map",
-    "run": "Job train",
+    "result": "Failure",
+    "run": "Keep train",
 }
 
-__all__ = ["Crew", "ElasticAveraging", "HessianVectorProduct", "Job", "extremes", "measured_map", "train"]
+__all__ = [
+    "Averaging",
+    "Crew",
+    "Decayed",
+    "ElasticAveraging",
+    "Failure",
+    "HessianVectorProduct",
+    "Job",
+    "Keep",
+    "Processes",
+    "extremes",
+    "measured_map",
+    "train",
+]
 
 __getattr__, __dir__ = exports(__name__, _HOME)

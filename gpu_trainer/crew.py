@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from easgd_theory.algorithm import Algorithm, as_number, as_real, given_values
-from easgd_theory.schedules import RoundRobin, Schedule, Synchronous
+from easgd_theory.algorithm import Algorithm
+from easgd_theory.schedules import Schedule
 from easgd_theory.visit import Gradient, Visit, exchange
-from gpu_trainer.arithmetic import in_slices
-
-GradientOf = Callable[[int, int, Tensor], Tensor]
-"""The gradient's value for a worker, at its clock, at a point of shape (n,); a new tensor at every call."""
+from gpu_trainer.averaging import Averaging
+from gpu_trainer.party import GradientOf, Party, steps_from
 
 
-class Crew:
+class Crew(Party):
     """The workers and the center of a run, in one process.
 
     Parameters
@@ -29,6 +26,8 @@ class Crew:
     schedule : Synchronous or RoundRobin
     start : Tensor, shape (n,)
         Where every x begins, those of the workers and that of the center; the other variables begin at 0.
+    averaging : Averaging, optional
+        What average of the center is kept.
 
     Attributes
     ----------
@@ -49,17 +48,27 @@ class Crew:
     0.8
     """
 
-    def __init__(self, algorithm: Algorithm, schedule: Schedule, start: Tensor) -> None:
-        self.rule, self.k = checked(algorithm, schedule)
-        self.schedule, self.p = schedule, schedule.workers()
-        worker, self.center = beginning(self.rule, start)
-        self.workers = [worker] * self.p
+    def __init__(
+        self, algorithm: Algorithm, schedule: Schedule, start: Tensor, averaging: Averaging | None = None
+    ) -> None:
+        super().__init__(algorithm, schedule, start, averaging)
+        self.workers = [self._begun] * self.p
         self.clocks = [0] * self.p
 
     @property
-    def iterate(self) -> Tensor:
-        """The x of the center, or of the one worker of a sequential method; shape (n,)."""
-        return (self.center if self.rule.center else self.workers[0]).x
+    def mine(self) -> dict[int, Any]:
+        """All workers' variables, by their numbers."""
+        return dict(enumerate(self.workers))
+
+    @property
+    def clock(self) -> int:
+        """Gradient steps that each worker has made, at the end of a round."""
+        return self.clocks[0]
+
+    def restore(self, clock: int, workers: Mapping[int, Any], center: Any) -> None:
+        """Go on from a state at the end of a round."""
+        self.clocks = [clock] * self.p
+        self.workers, self.center = [workers[i] for i in range(self.p)], center
 
     def round(self, gradient: GradientOf) -> None:
         """One round of the schedule."""
@@ -72,60 +81,11 @@ class Crew:
         visits = {i: Visit(self.rule, steps_from(self.k, self.clocks[i]), tau, self.workers[i]) for i in active}
         gradients = {i: _counting(gradient, i, self.clocks[i]) for i in visits}
         k = self.k(self.clocks[next(iter(visits))])
+        self._before_change()
         self.center = exchange(self.rule, k, visits, self.workers, self.center, gradients)
         for i, visit in visits.items():
             self.workers[i] = visit.worker
             self.clocks[i] += tau
-
-
-def checked(algorithm: Algorithm, schedule: Schedule) -> tuple[type[Algorithm], Callable[[int], Any]]:
-    """The algorithm over tensors, and its parameters as a function of the clock.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a parameter has no value, or the pair is not defined.
-    """
-    if not isinstance(algorithm, Algorithm):
-        raise TypeError(f"algorithm must be an algorithm such as EASGD(eta=0.1, alpha=0.1), got {algorithm!r}")
-    if not isinstance(schedule, Synchronous | RoundRobin):
-        raise TypeError(f"schedule must be Synchronous or RoundRobin, got {schedule!r}")
-    algorithm.check(schedule)
-    schedule.workers()
-    values = given_values(algorithm)
-
-    def at(clock: int) -> Any:
-        numbers = {
-            name: as_number(f"{name} at clock {clock}", value(clock), "in training")
-            if callable(value)
-            else as_number(name, value, "in training")
-            for name, value in values.items()
-        }
-        return algorithm.pack(numbers)
-
-    fixed = None if any(map(callable, values.values())) else at(0)
-    return in_slices(type(algorithm)), at if fixed is None else lambda clock: fixed
-
-
-def check_weight_decay(value: Any) -> None:
-    """Raise TypeError or ValueError unless `value` is a number of at least 0."""
-    number = as_real("weight_decay", value)
-    if number.ndim or number < 0:
-        raise ValueError(f"weight_decay must be a number of at least 0, got {value!r}")
-
-
-def beginning(rule: type[Algorithm], start: Tensor) -> tuple[Any, Any]:
-    """A worker and the center at the start: every x there, the rest 0."""
-    if start.ndim != 1:
-        raise ValueError(f"start must be a tensor of shape (n,), got the shape {tuple(start.shape)}")
-    zero = torch.zeros_like(start)
-    worker, center = ([start if name == "x" else zero for name in names] for names in (rule.worker, rule.center))
-    return rule.Worker(*worker), rule.Center(*center)
-
-
-def steps_from(k: Callable[[int], Any], clock: int) -> Callable[[int], Any]:
-    """The parameters at each step of a visit that begins at `clock`."""
-    return lambda step: k(clock + step)
 
 
 def _counting(gradient: GradientOf, worker: int, clock: int) -> Gradient:

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from easgd_theory.algorithm import Algorithm, as_bool
 from easgd_theory.schedules import Schedule
-from gpu_trainer.crew import check_weight_decay
 from gpu_trainer.flat import Flat
-from gpu_trainer.member import Group, Member, Points
+from gpu_trainer.group import Group
+from gpu_trainer.member import Member, Points
+from gpu_trainer.party import check_weight_decay
 
 
 class ElasticAveraging:
@@ -167,8 +168,8 @@ class ElasticAveraging:
             raise ValueError(f"state must be of this model: {wrong} must have the shape {shapes}")
         values = [state[name].to(like, copy=True) for name in names]
         count = len(member.worker)
-        member.worker, member.center = member.rule.Worker(*values[:count]), member.rule.Center(*values[count:])
-        member.clock = int(state["clock"])
+        worker, center = member.rule.Worker(*values[:count]), member.rule.Center(*values[count:])
+        member.restore(int(state["clock"]), dict.fromkeys(member.mine, worker), center)
         self._begin()
 
     def _begin(self) -> None:

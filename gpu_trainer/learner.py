@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -11,9 +11,13 @@ from torch.nn.functional import cross_entropy
 
 from gpu_trainer.batches import Batches
 from gpu_trainer.flat import Flat
+from gpu_trainer.stopwatch import Stopwatch
 from gpu_trainer.streams import drawing
 
 _MEASURED = 512  # images of a batch while a point is measured
+
+Buffers = Sequence[Tensor]
+"""The values of a model's buffers, in the order of ``model.buffers()``."""
 
 
 class Learner:
@@ -22,23 +26,30 @@ class Learner:
     Parameters
     ----------
     model : torch.nn.Module
-        Without buffers such as batch normalisation's: workers that share a model would share them too.
+        Shared by the workers; its buffers, such as batch normalisation's running statistics, are each worker's own.
     batches : Batches
     weight_decay : float, default 0
         The loss has half of it times the squared length of the parameters added.
+    watch : Stopwatch, optional
+        Told what time goes into data.
 
     Attributes
     ----------
-    losses : dict of int to float
-        By worker, the loss of its last batch.
+    flat : Flat
+        The model's parameters.
+    buffers : dict of int to list of Tensor
+        By worker, what its steps have made of the model's buffers.
     """
 
-    def __init__(self, model: nn.Module, batches: Batches, weight_decay: float = 0.0) -> None:
-        if any(buffer.is_floating_point() for buffer in model.buffers()):
-            raise ValueError("model must have no buffers that change in training, such as batch normalisation's")
+    def __init__(
+        self, model: nn.Module, batches: Batches, weight_decay: float = 0.0, watch: Stopwatch | None = None
+    ) -> None:
         self.model, self.batches, self.weight_decay = model, batches, weight_decay
         self.flat = Flat(model)
-        self.losses: dict[int, float] = {}
+        self.buffers: dict[int, Buffers] = {}
+        self._first = [buffer.clone() for buffer in model.buffers()]
+        self._watch = watch or Stopwatch()
+        self._seen: dict[int, Tensor] = {}
 
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
         """The mean loss of a batch where the model stands, without weight decay."""
@@ -46,25 +57,70 @@ class Learner:
 
     def gradient(self, worker: int, clock: int, point: Tensor) -> Tensor:
         """The gradient of a worker's batch at its clock, at a point of shape (n,)."""
-        images, labels = self.batches.train(worker, clock)
+        with self._watch("data"):
+            images, labels = self.batches.train(worker, clock)
         self.flat.load(point)
         self.flat.zero_gradient()
+        if self._first:
+            self.put(self.buffers_of(worker))
         with drawing(point.device, self.batches.seed, "dropout", worker, clock):
-            loss = self.loss(images, labels)
+            answers = self.model(images)
+        loss = cross_entropy(answers, labels)
         loss.backward()
-        self.losses[worker] = float(loss.detach())
+        if self._first:
+            self.buffers[worker] = [buffer.clone() for buffer in self.model.buffers()]
+        wrong = (answers.argmax(1) != labels).double().mean()
+        seen = torch.stack([loss.detach().double(), wrong, torch.ones_like(wrong)])
+        self._seen[worker] = self._seen[worker] + seen if worker in self._seen else seen
         gradient = self.flat.gradient()
         return gradient.add_(point, alpha=self.weight_decay) if self.weight_decay else gradient
 
+    def lately(self) -> dict[int, tuple[float, float]]:
+        """By worker, the mean loss and the share of wrong answers of its batches since the last call."""
+        seen, self._seen = self._seen, {}
+        means: dict[int, tuple[float, float]] = {}
+        for worker, sums in seen.items():
+            loss, wrong, steps = sums.tolist()
+            means[worker] = loss / steps, wrong / steps
+        return means
+
+    def buffers_of(self, worker: int) -> Buffers:
+        """A worker's buffers: the model's first ones before its first step."""
+        return self.buffers.get(worker, self._first)
+
+    @torch.no_grad()
+    def put(self, buffers: Buffers) -> None:
+        """Give the model these buffers."""
+        for buffer, values in zip(self.model.buffers(), buffers, strict=True):
+            buffer.copy_(values)
+
     def train_loss(self, point: Tensor) -> float:
-        """Mean loss over the training set, without weight decay."""
-        with self._measuring(point):
-            return self._means(self.batches.train_all(_MEASURED))[0]
+        """Mean loss over the training set, without weight decay, with the buffers that the model has."""
+        loss, _, count = self.sums(point, self.batches.train_all(_MEASURED))
+        return loss / count
 
     def test(self, point: Tensor) -> tuple[float, float]:
-        """Mean loss and share of wrong answers on the test set."""
+        """Mean loss and share of wrong answers on the test set, with the buffers that the model has."""
+        loss, wrong, count = self.sums(point, self.batches.test(_MEASURED))
+        return loss / count, wrong / count
+
+    def shares(self, point: Tensor, part: int, parts: int) -> list[float]:
+        """Of `parts` shares of the test and of the training set the given one: the `sums` over either."""
+        test, train = (
+            self.sums(point, some(_MEASURED, part, parts)) for some in (self.batches.test, self.batches.train_all)
+        )
+        return [*test, *train]
+
+    def sums(self, point: Tensor, batches: Iterator[tuple[Tensor, Tensor]]) -> tuple[float, float, int]:
+        """The losses of all images added up, how many were answered wrongly, and how many there were."""
+        loss, wrong, count = 0.0, 0, 0
         with self._measuring(point):
-            return self._means(self.batches.test(_MEASURED))
+            for images, labels in batches:
+                answers = self.model(images)
+                loss += float(cross_entropy(answers, labels, reduction="sum"))
+                wrong += int((answers.argmax(1) != labels).sum())
+                count += len(labels)
+        return loss, wrong, count
 
     @contextmanager
     def _measuring(self, point: Tensor) -> Iterator[None]:
@@ -76,12 +132,3 @@ class Learner:
                 yield
         finally:
             self.model.train(training)
-
-    def _means(self, batches: Iterator[tuple[Tensor, Tensor]]) -> tuple[float, float]:
-        loss, wrong, count = 0.0, 0, 0
-        for images, labels in batches:
-            answers = self.model(images)
-            loss += float(cross_entropy(answers, labels, reduction="sum"))
-            wrong += int((answers.argmax(1) != labels).sum())
-            count += len(labels)
-        return loss / count, wrong / count

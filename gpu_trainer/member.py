@@ -6,54 +6,24 @@ because all of them add up the same numbers in the same way.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
+from itertools import count
 from typing import Any
 
-import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from easgd_theory.algorithm import Algorithm
 from easgd_theory.schedules import Schedule, Synchronous
 from easgd_theory.visit import Point, Pull, Push, Visit, message
-from gpu_trainer.crew import beginning, checked, steps_from
+from gpu_trainer.averaging import Averaging
+from gpu_trainer.group import Group
+from gpu_trainer.party import GradientOf, Party, steps_from
 
 Points = Generator[Tensor, Tensor, None]
 """Yields the points at which a gradient is due, and is sent its value."""
 
 
-class Group:
-    """The processes that train together, one worker each.
-
-    Parameters
-    ----------
-    group : torch.distributed.ProcessGroup, optional
-        By default all processes; a single one where `torch.distributed` has not been initialized.
-    """
-
-    def __init__(self, group: dist.ProcessGroup | None = None) -> None:
-        self._group = group
-        alone = not dist.is_initialized()
-        self.rank = 0 if alone else dist.get_rank(group)
-        self.size = 1 if alone else dist.get_world_size(group)
-
-    def sum(self, values: Tensor) -> Tensor:
-        """The sum over the processes, in a new tensor."""
-        total = values.clone()
-        if self.size > 1:
-            dist.all_reduce(total, group=self._group)
-        return total
-
-    def broadcast(self, values: Tensor, source: int) -> Tensor:
-        """What `source` gives, in every process; the others give a tensor of the same shape."""
-        if self.size == 1:
-            return values
-        received = values.clone() if source == self.rank else torch.empty_like(values)
-        dist.broadcast(received, group=self._group, group_src=source)
-        return received
-
-
-class Member:
+class Member(Party):
     """One worker, and its copy of the center.
 
     Parameters
@@ -68,25 +38,57 @@ class Member:
     ----------
     worker, center : named tuple of Tensor, shape (n,)
         Their variables; no tensor is ever changed in place.
-    clock : int
-        Gradient steps that the worker has made.
     """
 
-    def __init__(self, algorithm: Algorithm, schedule: Schedule, start: Tensor, group: Group) -> None:
-        self.rule, self.k = checked(algorithm, schedule)
-        if schedule.workers() != group.size:
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        schedule: Schedule,
+        start: Tensor,
+        group: Group,
+        averaging: Averaging | None = None,
+    ) -> None:
+        super().__init__(algorithm, schedule, group.broadcast(start, 0), averaging)
+        if self.p != group.size:
             raise ValueError(f"p must be the number of processes, {group.size}, got {schedule.p}")
-        self.schedule, self.group = schedule, group
-        self.worker, self.center = beginning(self.rule, group.broadcast(start, 0))
-        self.clock = 0
+        self.group = group
+        self.worker = self._begun
+        self._clock = 0
+
+    @property
+    def mine(self) -> dict[int, Any]:
+        """The one worker's variables, by its number."""
+        return {self.group.rank: self.worker}
+
+    @property
+    def clock(self) -> int:
+        """Gradient steps that the worker has made."""
+        return self._clock
+
+    def restore(self, clock: int, workers: Mapping[int, Any], center: Any) -> None:
+        """Go on from a state at the end of a round."""
+        self._clock, self.worker, self.center = clock, workers[self.group.rank], center
+
+    def round(self, gradient: GradientOf) -> None:
+        """One round of the schedule; every process must take part."""
+        points, clocks, value = self.points(), count(self.clock), None
+        while True:
+            try:
+                point = next(points) if value is None else points.send(value)
+            except StopIteration:
+                return
+            value = gradient(self.group.rank, next(clocks), point)
 
     def points(self) -> Points:
         """One round, as a generator of the points where a gradient is due."""
+        if not self.rule.center:
+            self._before_change()
         visit = Visit(self.rule, steps_from(self.k, self.clock), self.schedule.tau, self.worker)
         if isinstance(self.schedule, Synchronous):
             yield from self._to_push(visit)
             if isinstance(visit.request, Push):
-                self._absorb(self.group.sum(visit.request.message), self.group.size)
+                with self.group.exchanging():
+                    self._absorb(self.group.sum(visit.request.message), self.group.size)
                 visit.answer()
         else:
             yield from self._gradients(visit)
@@ -94,7 +96,7 @@ class Member:
                 yield from self._turn(visit, visitor)
         yield from self._to_push(visit)
         self.worker = visit.worker
-        self.clock += self.schedule.tau
+        self._clock += self.schedule.tau
 
     def _turn(self, visit: Visit, visitor: int) -> Points:
         """A worker's turn at the center; what it need not do there it does before or after, beside the others."""
@@ -103,11 +105,12 @@ class Member:
             yield from self._to_push(visit)
         if not self.rule.center:
             return
-        if self.rule.gather == "all":
-            total = self.group.sum(self._message(visit))
-        else:
-            total = self.group.broadcast(self._message(visit) if mine else self.center[0], visitor)
-        self._absorb(total, 1)
+        with self.group.exchanging():
+            if self.rule.gather == "all":
+                total = self.group.sum(self._message(visit))
+            else:
+                total = self.group.broadcast(self._message(visit) if mine else self.center[0], visitor)
+            self._absorb(total, 1)
         if mine:
             visit.answer()
             if isinstance(visit.request, Pull):
@@ -122,6 +125,7 @@ class Member:
         return message(self.rule, self.k(self.clock), visit.worker, visit.worker, self.center)
 
     def _absorb(self, total: Tensor, visitors: int) -> None:
+        self._before_change()
         center = self.rule.absorb(self.center, total, self.k(self.clock), visitors, self.group.size)
         self.center = self.rule.Center(*center)
 

@@ -12,19 +12,26 @@ from gpu_trainer.data import load
 from gpu_trainer.flat import Flat
 from gpu_trainer.learner import Learner
 from gpu_trainer.models import build
-from gpu_trainer.run import Job, train
+from gpu_trainer.job import Job
+from gpu_trainer.run import train
 from gpu_trainer.verdict import Watch
 
 
 def test_four_workers_learn_the_digits():
     seen = []
     job = Job(algorithm=EASGD(eta=0.3, alpha=0.225), schedule=Synchronous(p=4, tau=10), steps=995, batch_size=32)
-    result, center = train(job, progress=lambda done, of: seen.append((done, of)))
+    result, center = train(job, tell=seen.append)
     assert result.verdict == "stable"
     assert result.diverged_at is None
     assert result.test_error < 0.03
     assert result.steps == 1000
-    assert seen == [(10 * i, 1000) for i in range(1, 101)]
+    assert [(event["worker"], event["step"]) for event in seen if event["event"] == "worker"] == [
+        (worker, 10 * i) for i in range(1, 101) for worker in range(4)
+    ]
+    measured = [event for event in seen if event["event"] == "center"]
+    assert [event["step"] for event in measured] == list(range(100, 1001, 100))
+    assert measured[-1]["test_error"] == result.test_error
+    assert all(0 < event["distance"] < 10 for event in measured)
     assert result.samples_per_second == pytest.approx(1000 * 4 * 32 / result.seconds)
     model = build("cnn", load("digits"), 0, torch.float32)
     model.load_state_dict(center)
@@ -127,9 +134,3 @@ def test_a_bad_job_is_refused_with_a_sentence(change, sentence):
     good = {"algorithm": EASGD(0.1, 0.1), "schedule": Synchronous(p=2), "steps": 2}
     with pytest.raises((TypeError, ValueError), match=sentence):
         train(Job(**good | change), predict=False)
-
-
-def test_a_model_with_running_statistics_is_refused():
-    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.BatchNorm1d(64), torch.nn.Linear(64, 10))
-    with pytest.raises(ValueError, match="batch normalisation"):
-        Learner(model, Batches(load("digits"), 32))
