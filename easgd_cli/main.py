@@ -16,6 +16,7 @@ COMMANDS = {
     "map": "easgd_cli.map",
     "simulate": "easgd_cli.simulate",
     "train": "easgd_cli.train",
+    "validate": "easgd_cli.validate",
     "reproduce": "easgd_cli.reproduce",
 }
 INTERRUPTED = 130
@@ -102,6 +103,7 @@ def main() -> None:
     # Eigenvalues of many small matrices: OpenBLAS's threads get in each other's way (64 workers took 73 s with two and
     # 5.5 s with one). It reads this when NumPy is imported, which no command has done yet.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    sys.path.append(os.getcwd())  # a model named module:factory lies where the command is run
     cli()
 
 

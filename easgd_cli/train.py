@@ -230,6 +230,7 @@ def _run(
     as_json: bool,
 ) -> None:
     from gpu_trainer import Failure, Job, Keep, Processes, train
+    from gpu_trainer.launch import launched
 
     setup, averaging = asked_setup(context)
     settings: dict[str, Any] = {
@@ -244,7 +245,10 @@ def _run(
     with one_sentence():
         job = Job(algorithm=algorithm, schedule=schedule, steps=1, averaging=averaging, **settings)
         job = replace(job, steps=_steps(context, job))
-    _prepare(output, resume)
+    how = launched()
+    first = how.rank == 0
+    if first:
+        _prepare(output, resume or how.restarts > 0)
     keep = Keep(directory=output, evaluate_every=evaluate_every, checkpoint_every=checkpoint_every, resume=resume)
     processes = Processes(max_restarts=max_restarts, fork=True) if transport == "processes" else None
 
@@ -259,9 +263,9 @@ def _run(
     except Failure as failure:
         click.echo(f"easgd: error: {failure}", err=True)
         raise click.exceptions.Exit(FAILED) from None
-    if as_json:
+    if as_json and first:
         click.echo(to_json(result.record()))
-    else:
+    elif first:
         _show(result.record(), output)
 
 

@@ -47,6 +47,7 @@ class Processes:
 class Launched:
     """How torch's launcher started this process; alone if it did not."""
 
+    rank: int
     local_rank: int
     local_size: int
     restarts: int
@@ -70,11 +71,8 @@ class Launched:
 
 def launched() -> Launched:
     """How this process was started."""
-    rank, size, restarts = (
-        os.environ.get(name, default)
-        for name, default in (("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "1"), ("TORCHELASTIC_RESTART_COUNT", "0"))
-    )
-    return Launched(int(rank), int(size), int(restarts))
+    said = {"RANK": 0, "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 1, "TORCHELASTIC_RESTART_COUNT": 0}
+    return Launched(*(int(os.environ.get(name, alone)) for name, alone in said.items()))
 
 
 def start_processes(how: Processes, count: int, work: Work, arguments: tuple[Any, ...]) -> Any:
@@ -103,6 +101,7 @@ def start_processes(how: Processes, count: int, work: Work, arguments: tuple[Any
         return _work(None, work, arguments, count)
     for name in ("torch.distributed.elastic", "torch.distributed.launcher", "torch.multiprocessing.spawn"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what is to be said, the run says itself
+    os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"  # the launcher's own would listen on all interfaces
     with tempfile.TemporaryDirectory(prefix="easgd-") as meeting:
         config = LaunchConfig(
             min_nodes=1,

@@ -217,14 +217,17 @@ class Run:
         for i, worker in party.mine.items():
             loss, error = lately[i]
             distance = float((worker.x - center).norm())
-            where = {"worker": i, "step": step, "seconds": self.watch.total}
+            where = {"worker": i, "step": step, "seconds": self.watch.total, "time": dict(self.watch.seconds)}
             self.records.write("worker", **where, loss=loss, error=error, distance=distance)
         longest = torch.stack([point.norm() for point in (center, *(worker.x for worker in party.mine.values()))]).max()
-        rows = self.group.table([float(longest), sum(loss for loss, _ in lately.values())])
+        with self.watch("wait"):
+            rows = self.group.table([float(longest), sum(loss for loss, _ in lately.values())])
         self.verdict.look(step, float(rows[:, 0].max()), float(rows[:, 1].sum()) / party.p)
 
     def _evaluate(self, step: int) -> tuple[float, float, float]:
         """Measure the center and record it; nothing of the run is changed, and its clock stands still."""
+        with self.watch("wait"):
+            self.group.meet()
         train_loss, test_loss, test_error = self._measured()
         party = self.party
         mean = self.group.sum(torch.stack([worker.x for worker in party.mine.values()]).sum(0)) / party.p
@@ -254,6 +257,8 @@ class Run:
 
     def _save(self, step: int) -> None:
         assert self.checkpoints is not None
+        with self.watch("wait"):
+            self.group.meet()
         party, average = self.party, self.party.average
         files = {
             f"worker_{i}": worker._asdict() | {f"buffer.{n}": each for n, each in enumerate(self.learner.buffers_of(i))}
