@@ -79,12 +79,12 @@ def prediction(predicted: Mapping[str, Any]) -> str:
     note = f" ({predicted['note']})" if predicted["note"] else ""
     if predicted["stable"] is None:
         return str(predicted["note"])
-    at = f"up to h_max = {predicted['h_max']:.4g}, the largest curvature at the start"
+    at = f"at curvatures up to h_max = {predicted['h_max']:.4g}, measured at the start"
     if predicted["stable"]:
         return f"predicted: stable {at}; margin {predicted['margin']:.3g}{note}"
     advice = f"; stable would be {predicted['suggestion']}" if predicted["suggestion"] else ""
     radius = predicted["spectral_radius"]
-    return f"predicted: unstable, a round multiplies the distance by up to {radius:.6g} {at}{advice}{note}"
+    return f"predicted: unstable, a round multiplies the distance by up to {radius:.5g} {at}{advice}{note}"
 
 
 def command() -> click.Command:

@@ -28,9 +28,12 @@ class Images(ABC):
         1 (gray) or 3 (red, green, blue).
     side : int
         The side of the largest square patch that every image has.
+    in_memory : bool
+        Whether no file is read for a patch.
     """
 
     labels: Tensor
+    in_memory = True
 
     @property
     @abstractmethod
@@ -121,6 +124,7 @@ class ImageFolder(Images):
 
     channels = 3
     side = SHORTER_SIDE
+    in_memory = False
 
     @cached_property
     def _readers(self) -> ThreadPoolExecutor:

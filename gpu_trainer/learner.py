@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from gpu_trainer.ahead import Ahead
 from gpu_trainer.batches import Batches
 from gpu_trainer.flat import Flat
 from gpu_trainer.stopwatch import Stopwatch
@@ -48,6 +49,7 @@ class Learner:
         self.flat = Flat(model)
         self.buffers: dict[int, Buffers] = {}
         self._first = [buffer.clone() for buffer in model.buffers()]
+        self._source = batches if batches.data.train.in_memory else Ahead(batches)
         self._watch = watch or Stopwatch()
         self._seen: dict[int, Tensor] = {}
 
@@ -58,7 +60,7 @@ class Learner:
     def gradient(self, worker: int, clock: int, point: Tensor) -> Tensor:
         """The gradient of a worker's batch at its clock, at a point of shape (n,)."""
         with self._watch("data"):
-            images, labels = self.batches.train(worker, clock)
+            images, labels = self._source.train(worker, clock)
         self.flat.load(point)
         self.flat.zero_gradient()
         if self._first:

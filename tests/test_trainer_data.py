@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from gpu_trainer import published
+from gpu_trainer.ahead import Ahead
 from gpu_trainer.batches import Batches
 from gpu_trainer.data import FASHION_MNIST, Data, load
 from gpu_trainer.images import ImagesInMemory
@@ -391,6 +392,16 @@ def test_random_patches_of_files_are_those_of_the_same_images_in_memory(tmp_path
         of_files, in_memory = (Batches(data, size=3, seed=5).train(1, clock) for data in (folder, memory))
         assert torch.equal(of_files[0], in_memory[0])
         assert torch.equal(of_files[1], in_memory[1])
+
+
+def test_batches_that_are_loaded_ahead_are_the_same(tmp_path):
+    """Also those of several workers, and of one that begins somewhere else than where it left off."""
+    write_images(tmp_path, sizes=((256, 256),) * 3)
+    batches = Batches(load("imagefolder", tmp_path), size=3, seed=5)
+    ahead = Ahead(batches)
+    for worker, clock in [(0, 0), (1, 0), (0, 1), (0, 2), (1, 1), (1, 5), (1, 6)]:
+        for one, other in zip(ahead.train(worker, clock), batches.train(worker, clock), strict=True):
+            assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize("size", [(100, 333), (700, 512), (50, 50)])
