@@ -10,7 +10,7 @@ from math import asin, cos, exp, expm1, log, pi, sin, sqrt
 
 import numpy as np
 
-from easgd_theory.modulus import all_inside, modulus_polynomials
+from easgd_theory.modulus import P, all_inside, modulus_polynomials
 from easgd_theory.pencil import (
     ROUNDING,
     branches,
@@ -29,6 +29,7 @@ MAX_CELLS = 4000.0
 WIDE = 2.0  # the next cell's center, in half widths of a cell
 NARROW = 1.5  # how far s moves on a stretch that is not cut further
 LONG = 60.0  # how far s moves on an arc that has hardly a chance to be without passes
+FAST = 3.0  # how far s moves on a cell of a long arc, at most: more than seen
 
 
 def bounds(F, p, sigma, size):
@@ -176,7 +177,7 @@ def passes_on_arc(point, J, sigma, excess, low, high, known, count, patience):
     t, last, cells, best = p * low, p * high, 0.0, 0.0j
     if last - t > LONG:
         root = polish(point.F, p, crest(point, excess, low, high))
-        if root.real > sigma:
+        if root.real > sigma or patience < min(MAX_CELLS, (last - t) / FAST):
             return np.nan, root
     _, right, value, slope, noise = inspect_cell(point.F, p, sigma, excess, t, first, second)
     before, principal = winding(point, J, sigma, begin, t, value, noise)
@@ -248,9 +249,10 @@ def better_guess(point, s, value, slope, best):
     if derivative == 0.0:
         return best
     ratio = 1.0 - value * reciprocal(derivative)
-    if ratio.real > abs(ratio.imag):
-        guess = s + complex(log(length(ratio)), phase(ratio))
-        if guess.real > s.real and (best == 0.0 or guess.real > best.real):
+    size = length(ratio)
+    if ratio.real > abs(ratio.imag) and size > 1.0:
+        guess = s + complex(log(size), phase(ratio))
+        if best == 0.0 or guess.real > best.real:
             return guess
     return best
 
@@ -301,7 +303,7 @@ def roots_outside(point, J, sigma, known, count, patience):
     degree = modulus_polynomials(point, sigma, excess)
     best, step = 0.0j, NARROW / p
     low, width, since, begin = 0.0, 2.0, 0.0, -1.0  # in y = 1 - cos theta: no branch is larger from, a branch from
-    if point.polynomials[1, 0] <= 0.0:
+    if point.polynomials[P, 0] <= 0.0:
         begin = 0.0
         if hints[0] > 0.0:
             width = 0.9 * hints[0]

@@ -52,27 +52,31 @@ def pencil_coefficients(blocks: np.ndarray, m: int) -> np.ndarray | None:
         its variables matter: `roots` knows the branches of linear and quadratic polynomials.
     """
     n = blocks.shape[1] - m
-    read = [i for i in range(m) if np.any(blocks[:, :, i]) or np.any(blocks[:, :, m + i])]
+    used = np.logical_or.reduce(blocks, axis=(0, 1))
+    read = [i for i in range(m) if used[i] or used[m + i]]
     if len(read) not in (1, 2):
         return None
+    unchanged = np.eye(m + n, 2 * m + n, k=m)
+    unchanged[:m, : 2 * m] = np.eye(m, 2 * m)
+    rest = unchanged - blocks  # what stands in the determinant where v, zeta and S are 0, and before S
+    present = rest.any(axis=0)
     rows = [*read, *range(m, m + n)]
     entries: list[list[Polynomial]] = []
-    for row, i in enumerate(rows):
+    for i in rows:
         line: list[Polynomial] = []
-        for column, j in enumerate(rows):
-            worker = column < len(read)
-            one = float(row == column)
-            constant = one - blocks[:, i, j if worker else m + j]
-            entry: Polynomial = {(0, 0, 0): constant} if np.any(constant) else {}
-            if row == column:
+        for j in rows:
+            worker = j < m
+            own = j if worker else m + j
+            entry: Polynomial = {(0, 0, 0): rest[:, i, own]} if present[i, own] else {}
+            if i == j:
                 entry[(1, 0, 0) if worker else (0, 1, 0)] = 1.0
-            if worker and np.any(blocks[:, i, m + j]):
-                entry[(0, 0, 1)] = -blocks[:, i, m + j]
+            if worker and present[i, m + j]:
+                entry[(0, 0, 1)] = rest[:, i, m + j]
             line.append(entry)
         entries.append(line)
     polynomial = determinant(entries)
-    shape = tuple(max(exponents[axis] for exponents in polynomial) + 1 for axis in range(3))
-    coefficients = np.zeros((len(blocks), *shape))
+    shape = tuple(1 + max(degrees) for degrees in zip(*polynomial, strict=True))
+    coefficients = np.zeros((len(blocks), *shape), order="F")  # what is done to all points at once is quicker
     for exponents, value in polynomial.items():
         coefficients[(slice(None), *exponents)] = value
     return coefficients
@@ -87,8 +91,9 @@ def determinant(rows: Sequence[Sequence[Polynomial]]) -> Polynomial:
         if not entry:
             continue
         minor = determinant([[*row[:j], *row[j + 1 :]] for row in rows[1:]])
-        for (a, x), (b, y) in product(entry.items(), minor.items()):
-            key, term = (a[0] + b[0], a[1] + b[1], a[2] + b[2]), -x * y if j % 2 else x * y
+        signed = {exponents: -x for exponents, x in entry.items()} if j % 2 else entry
+        for (a, x), (b, y) in product(signed.items(), minor.items()):
+            key, term = (a[0] + b[0], a[1] + b[1], a[2] + b[2]), x * y
             total[key] = total[key] + term if key in total else term
     return total
 

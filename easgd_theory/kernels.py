@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-_BLOCK = 32  # neighbouring points, which a thread takes at a time
+_BLOCK = 64  # neighbouring points, which a thread takes at a time
 _DIGEST = "__digest__"
 
 

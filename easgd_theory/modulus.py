@@ -14,6 +14,8 @@ from math import exp, expm1, sqrt
 
 from easgd_theory.pencil import ROUNDING
 
+X, P, Y, Z, SHIFTED = range(5)  # rows of a point's polynomials; compiled, an index costs less than a view of a row
+
 
 def half_plane(g, sigma, a, sizes):
     """Rows of `a`, highest power first: the coefficients in q (polynomials in zeta) of g on |w| < e^sigma.
@@ -59,48 +61,49 @@ def powers(excess, basis):
                 basis[kind, d, k] = total
 
 
-def product(a, b, kind, excess, basis, out):
-    """Re(a conj b), or with kind = 1 Im(a conj b) / Im zeta, as a polynomial in y."""
-    J = len(a) - 1
+def product(a, first, second, kind, excess, basis, out, row):
+    """Re(a conj b), or with kind = 1 Im(a conj b) / Im zeta, as a polynomial in y; rows of `a`, a row of `out`."""
+    J = a.shape[1] - 1
     square = excess * excess  # |zeta|^2 = square + slope y
     slope = 2.0 * (1.0 + excess)
     sign = 1.0 - 2.0 * kind
-    out[:] = 0.0
+    for k in range(J + 1):
+        out[row, k] = 0.0
     for c in range(J, -1, -1):
         for k in range(J, 0, -1):
-            out[k] = out[k] * square + out[k - 1] * slope
-        out[0] *= square
+            out[row, k] = out[row, k] * square + out[row, k - 1] * slope
+        out[row, 0] *= square
         for d in range(J - c + 1):
-            scale = a[c + d] * b[c]
+            scale = a[first, c + d] * a[second, c]
             if d > 0:
-                scale += sign * a[c] * b[c + d]
+                scale += sign * a[first, c] * a[second, c + d]
             for k in range(d + 1):
-                out[k] += scale * basis[kind, d, k]
+                out[row, k] += scale * basis[kind, d, k]
 
 
 def modulus_polynomials(point, sigma, excess):
-    """Fill polynomials[0] with X and polynomials[1] with P (for m = 1 with X as well); returns the degree of P."""
+    """Fill the rows X and P of the point's polynomials (for m = 1 with X as well); returns the degree of P."""
     m, J = point.g.shape[0] - 1, point.g.shape[1] - 1
-    a, basis = point.half_plane, point.basis
+    a, basis, rows = point.half_plane, point.basis, point.polynomials
     half_plane(point.g, sigma, a, point.sizes)
     powers(excess, basis)
-    X, P, Y, Z = point.polynomials[0], point.polynomials[1], point.polynomials[2], point.polynomials[3]
+    product(a, 1, 0, 0, excess, basis, rows, X)
     if m == 1:
-        product(a[1], a[0], 0, excess, basis, X)
-        P[:] = X
+        for k in range(J + 1):
+            rows[P, k] = rows[X, k]
         return J
-    product(a[1], a[0], 0, excess, basis, X)
-    product(a[1], a[2], 0, excess, basis, Y)
-    product(a[2], a[0], 1, excess, basis, Z)
-    P[:] = 0.0
+    product(a, 1, 2, 0, excess, basis, rows, Y)
+    product(a, 2, 0, 1, excess, basis, rows, Z)
     scale = (1.0 + excess) * (1.0 + excess)  # (Im zeta)^2 = scale (2 y - y^2)
+    for k in range(2 * J + 1):
+        rows[P, k] = 0.0
     for i in range(J + 1):
         for k in range(J + 1):
-            P[i + k] += X[i] * Y[k]
+            rows[P, i + k] += rows[X, i] * rows[Y, k]
             if i < J and k < J:
-                square = scale * Z[i] * Z[k]
-                P[i + k + 1] -= 2.0 * square
-                P[i + k + 2] += square
+                square = scale * rows[Z, i] * rows[Z, k]
+                rows[P, i + k + 1] -= 2.0 * square
+                rows[P, i + k + 2] += square
     return 2 * J
 
 
@@ -130,29 +133,28 @@ def all_inside(point, degree, excess, low, width, narrow):
 
     Over the first every branch is smaller than w; if there is none, at the end of the second one is larger.
     """
-    X, P, t = point.polynomials[0], point.polynomials[1], point.polynomials[4]
-    J = point.g.shape[1] - 1
+    rows, J = point.polynomials, point.g.shape[1] - 1
     for k in range(degree + 1):
-        t[k] = P[k]
+        rows[SHIFTED, k] = rows[P, k]
     for b in range(degree):  # Taylor coefficients at the lower end
         for k in range(degree - 1, b - 1, -1):
-            t[k] += low * t[k + 1]
+            rows[SHIFTED, k] += low * rows[SHIFTED, k + 1]
     begin = 0.0
     for j in range(J, -1, -1):
-        begin = begin * low + X[j]
+        begin = begin * low + rows[X, j]
     larger = 0.0
     while width > narrow:
         least, end = 0.0, 0.0
         for k in range(degree, 0, -1):
-            least = (least + min(t[k], 0.0)) * width
-            end = (end + t[k]) * width
+            least = (least + min(rows[SHIFTED, k], 0.0)) * width
+            end = (end + rows[SHIFTED, k]) * width
         sign = 0.0  # where P > 0, X keeps its sign: one point tells it
         for j in range(J, -1, -1):
-            sign = sign * (low + width) + X[j]
+            sign = sign * (low + width) + rows[X, j]
         noise, blur = noises(point, sqrt(excess * excess + 2.0 * (1.0 + excess) * (low + width)))
-        if least + t[0] > blur and begin > noise:
+        if least + rows[SHIFTED, 0] > blur and begin > noise:
             return width, 0.0
-        if larger == 0.0 and (end + t[0] < 0.0 or sign < 0.0):
+        if larger == 0.0 and (end + rows[SHIFTED, 0] < 0.0 or sign < 0.0):
             larger = width
         width *= 0.5
     return 0.0, larger

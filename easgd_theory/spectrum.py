@@ -224,7 +224,7 @@ def _pencil_growth(rule: Algorithm, schedule: Schedule, field: Field) -> Growth:
     scale = np.abs(coefficients).max(axis=(1, 2, 3))
     finite = np.isfinite(scale)
     radius, certified, bounded = np.full(points, np.inf), np.ones(points, dtype=bool), np.zeros(points, dtype=bool)
-    logarithm, slope, certified[finite] = dominant_roots(coefficients[finite] / scale[finite, None, None, None], p)
+    logarithm, slope, certified[finite] = dominant_roots((coefficients / scale[:, None, None, None])[finite], p)
     radius[finite] = np.exp(logarithm)
     # A simple root of the pencil is a semisimple eigenvalue; a double one is left undecided, that is, not bounded.
     simple = slope > 1e-4 / p

@@ -73,6 +73,23 @@ def test_compiled_and_plain_code_agree(algorithm):
         assert plain[2][0] == compiled[2][i]
 
 
+def test_a_start_that_is_no_neighbours_is_given_up_at_once(monkeypatch):
+    """From the end of one row of a grid to the beginning of the next: a branch is larger on the whole circle."""
+    coefficients, dense = pencil_and_dense(ADMM(np.array([0.0053, 0.0059]), np.array([9.7, 0.3])), 64)
+    cells = []
+    inspect_cell = certificate.inspect_cell
+    monkeypatch.setattr(certificate, "inspect_cell", lambda *at: (cells.append(at), inspect_cell(*at))[1])
+    counts = []
+    for points in (coefficients, coefficients[:1], coefficients[1:]):
+        cells.clear()
+        logarithm, certified = np.empty(len(points)), np.zeros(len(points), dtype=bool)
+        roots.radii(points, 64.0, logarithm, np.empty(len(points)), certified)
+        counts.append(len(cells))
+        assert certified.all()
+    assert np.exp(logarithm) == pytest.approx(dense[1:], rel=1e-10)
+    assert 0 < counts[0] <= counts[1] + counts[2]
+
+
 @pytest.mark.parametrize("rule", [ADMM(0.001, 2.5), EASGD(0.5, 0.3), EAMSGD(0.5, 0.3, 0.9), DOWNPOUR(0.3)])
 @pytest.mark.parametrize("p", [6, 23])
 def test_the_certificate_counts_the_roots_outside_any_circle(rule, p):
