@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ from easgd_cli.question import (
 )
 from easgd_theory.algorithm import Algorithm
 from easgd_theory.algorithms import ALGORITHMS
+from easgd_theory.schedules import Asynchronous, Schedule
 
 if TYPE_CHECKING:
     from gpu_trainer import Averaging, Job
@@ -38,6 +39,7 @@ AVERAGES = {"asgd": ("sgd", False), "mvasgd": ("sgd", True), "adownpour": ("down
 """Averages over an algorithm, and whether they move: those have a weight."""
 
 AVERAGE_WEIGHT = 0.001
+_TRAINED: dict[str, Callable[..., Schedule]] = {**SCHEDULES, "asynchronous": Asynchronous}
 FAILED = 1
 
 
@@ -68,7 +70,7 @@ class Teller:
             if event["restarts"]:
                 click.echo(f"easgd: a process was lost; going on from step {event['step']}", err=True)
             self._bar = self._open.enter_context(progress("train", event["last"], event["step"]))
-        elif kind == "worker" and self._bar is not None:
+        elif kind in ("worker", "progress") and self._bar is not None:
             self._bar.reach(event["step"])
         elif kind == "ended":
             self._open.close()
@@ -95,7 +97,7 @@ def command() -> click.Command:
         click.Option(["--algorithm"], type=TrainedName(), help=f"One of {names} (required)."),
         click.Option(
             ["--schedule"],
-            type=click.Choice(list(SCHEDULES)),
+            type=click.Choice(list(_TRAINED)),
             default="synchronous",
             show_default=True,
             help="Who meets the center when.",
@@ -146,6 +148,17 @@ def command() -> click.Command:
         click.Option(["--evaluate-every"], type=Count(), help="Steps between measurements.  [default: a tenth]"),
         click.Option(["--checkpoint-every"], type=Count(), help="Steps between checkpoints.  [default: a tenth]"),
         click.Option(["--max-restarts"], type=Count(0), default=3, show_default=True, help="After a process was lost."),
+        click.Option(
+            ["--replace"], is_flag=True, help="Asynchronous: start another process for a worker that is lost."
+        ),
+        click.Option(["--order"], type=path, help="Asynchronous, in-process: the order.csv of a run to do again."),
+        click.Option(
+            ["--silence"],
+            type=FiniteNumber(),
+            default=300.0,
+            show_default=True,
+            help="Asynchronous: seconds after which a worker that hangs is lost.",
+        ),
         click.Option(["--resume"], is_flag=True, help="Go on from the last checkpoint in the directory."),
         click.Option(["-o", "--output"], type=path, default=Path("run"), show_default=True, help="The directory."),
         click.Option(["--json", "as_json"], is_flag=True, help="Print the result as JSON."),
@@ -183,7 +196,7 @@ def asked_setup(context: click.Context) -> tuple[Setup, Averaging | None]:
         raise click.UsageError(f"{rule.__name__} needs --workers: a whole number of at least 1")
     setup = Setup(rule, asked["schedule"], asked.get("workers", 1), asked["tau"], values)
     if "beta" in asked:
-        setup = replace(setup, values={**values, "alpha": _alpha(setup, asked["beta"])})
+        setup = dataclasses.replace(setup, values={**values, "alpha": _alpha(setup, asked["beta"])})
     return setup, averaging
 
 
@@ -205,7 +218,7 @@ def asked_algorithm(context: click.Context, setup: Setup) -> Algorithm:
     if decay is None:
         return algorithm
     with one_sentence():
-        return replace(algorithm, eta=Decayed(setup.values["eta"], decay))  # type: ignore[type-var]
+        return dataclasses.replace(algorithm, eta=Decayed(setup.values["eta"], decay))  # type: ignore[type-var]
 
 
 @click.pass_context
@@ -225,6 +238,9 @@ def _run(
     evaluate_every: int | None,
     checkpoint_every: int | None,
     max_restarts: int,
+    replace: bool,
+    order: Path | None,
+    silence: float,
     resume: bool,
     output: Path,
     as_json: bool,
@@ -241,16 +257,17 @@ def _run(
         "batch_size": batch_size,
     }
     settings |= {"average_buffers": average_buffers, "weight_decay": weight_decay, "seed": seed}
-    schedule, algorithm = setup.schedule(), asked_algorithm(context, setup)
+    schedule, algorithm = setup.schedule(_TRAINED), asked_algorithm(context, setup)
     with one_sentence():
         job = Job(algorithm=algorithm, schedule=schedule, steps=1, averaging=averaging, **settings)
-        job = replace(job, steps=_steps(context, job))
-    how = launched()
-    first = how.rank == 0
+        job = dataclasses.replace(job, steps=_steps(context, job))
+    begun = launched()
+    first = begun.rank == 0
     if first:
-        _prepare(output, resume or how.restarts > 0)
+        _prepare(output, resume or begun.restarts > 0)
     keep = Keep(directory=output, evaluate_every=evaluate_every, checkpoint_every=checkpoint_every, resume=resume)
-    processes = Processes(max_restarts=max_restarts, fork=True) if transport == "processes" else None
+    how = Processes(max_restarts=max_restarts, replace=replace, silence=silence, fork=True)
+    processes = how if transport == "processes" else None
 
     def kept() -> str:
         return "--resume goes on from the last checkpoint" if any(output.glob("checkpoints/step_*")) else ""
@@ -258,7 +275,13 @@ def _run(
     try:
         with one_sentence(), told_how_to_continue(kept):
             result, _ = train(
-                job, predict=not no_preflight, keep=keep, processes=processes, device=device, tell=Teller()
+                job,
+                predict=not no_preflight,
+                keep=keep,
+                processes=processes,
+                device=device,
+                tell=Teller(),
+                order=order,
             )
     except Failure as failure:
         click.echo(f"easgd: error: {failure}", err=True)

@@ -186,6 +186,120 @@ def _readings(rule: Any) -> tuple[bool, bool]:
     return message_reads, _reads(rule.query, worker, _Unreadable(), k)
 
 
+class Luggage(NamedTuple):
+    """What travels in a visit to a center that is elsewhere, where a turn is one request and one reply.
+
+    Attributes
+    ----------
+    worker : tuple of str
+        The worker's variables that its message is computed from; they and the `gradients` go to the center.
+    gradients : int
+        Gradients that the message is computed from; they are taken before.
+    center : tuple of str
+        The center's variables that the worker reads; they come back.
+    pulls_again : bool
+        Whether they come back as they are once the center has absorbed the message (DOWNPOUR; not EASGD).
+    """
+
+    worker: tuple[str, ...]
+    gradients: int
+    center: tuple[str, ...]
+    pulls_again: bool
+
+
+class _Noted:
+    """Variables that note which of them are read."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self._names, self._read = names, set[str]()
+
+    def __getattr__(self, name: str) -> float:
+        if name not in self._names:
+            raise AttributeError(name)
+        self._read.add(name)
+        return 1.0
+
+    def read(self) -> tuple[str, ...]:
+        return tuple(name for name in self._names if name in self._read)
+
+
+@cache
+def luggage(rule: Any, tau: int) -> Luggage:
+    """What travels in a visit, as the visit itself tells it.
+
+    Raises
+    ------
+    ValueError
+        If there is no center, or a message depends on gradients that are taken after the center was read: then a turn
+        at the center would last as long as they take.
+    """
+    if not rule.center:
+        raise ValueError(f"{rule.__name__} has no center to visit")
+    worker, center = _Noted(rule.worker), _Noted(rule.center)
+    k = rule().pack(dict.fromkeys(rule.parameters(), 0.5))
+    visit, gradients, pulled = Visit(rule, lambda step: k, tau, worker), 0, False
+    while not isinstance(visit.request, Push):
+        if isinstance(visit.request, Point):
+            if pulled:
+                raise ValueError(
+                    f"{rule.__name__} cannot visit a center elsewhere with tau={tau}: its message depends on gradients "
+                    "that are taken after the center was read"
+                )
+            gradients += 1
+        pulled = pulled or isinstance(visit.request, Pull)
+        visit.answer(center if isinstance(visit.request, Pull) else 1.0)
+    carried = worker.read()
+    visit.answer()
+    pulls_again = isinstance(visit.request, Pull)
+    visit.proceed(center, lambda point: 1.0)
+    return Luggage(carried, gradients, center.read(), pulls_again)
+
+
+def first_point(rule: type[Algorithm], k: Any, worker: Any) -> Any:
+    """Where a visit's first gradient is taken, if that is known before the center is; else None."""
+    return None if gradient_reads_center(rule) else rule.query(worker, None, k)
+
+
+def turn(
+    rule: type[Algorithm],
+    k: Any,
+    visits: tuple[int, Visit],
+    gradients: Sequence[Any],
+    center: Any,
+    latest: Mapping[int, Any],
+    p: int,
+) -> tuple[Any, Any]:
+    """One worker's turn, at the center: the same conversation, as far as it takes place there.
+
+    Parameters
+    ----------
+    rule, k
+        The algorithm, and its parameters as message and center take them.
+    visits : tuple of int and Visit
+        Who visits, and the visit, just begun; of the worker's variables those in its `luggage` are known.
+    gradients : sequence
+        Those that came with it.
+    center
+        The center's variables.
+    latest : mapping
+        Everyone's latest message, by worker, if the algorithm gathers all; else nothing.
+    p : int
+        Number of workers.
+
+    Returns
+    -------
+    message, center
+        What the center was sent, and the center after it has absorbed that.
+    """
+    worker, visit = visits
+    values = iter(gradients)
+    visit.proceed(center, lambda point: next(values))
+    assert isinstance(visit.request, Push)
+    sent = {**latest, worker: visit.request.message}
+    total = _sum([sent[i] for i in sorted(sent)])
+    return sent[worker], rule.Center(*rule.absorb(center, total, k, 1, p))
+
+
 def exchange(
     rule: type[Algorithm],
     k: Any,

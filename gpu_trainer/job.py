@@ -8,8 +8,9 @@ from functools import cached_property
 from typing import Any
 
 from easgd_theory.algorithm import Algorithm, as_real, given_values
-from easgd_theory.schedules import Schedule
+from easgd_theory.schedules import Asynchronous, Schedule
 from gpu_trainer.averaging import Averaging
+from gpu_trainer.center import checked_visits
 from gpu_trainer.party import check_weight_decay, checked
 
 
@@ -54,7 +55,7 @@ class Job:
     ----------
     algorithm : Algorithm
         All parameters given: numbers, or functions of the worker's clock such as `Decayed`.
-    schedule : Synchronous or RoundRobin
+    schedule : Synchronous, RoundRobin or Asynchronous
         With its number of workers.
     steps : int
         Gradient steps of each worker; rounded up to whole visits of tau steps.
@@ -94,7 +95,10 @@ class Job:
         if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 1:
             raise ValueError(f"steps must be a whole number of at least 1, got {self.steps!r}")
         check_weight_decay(self.weight_decay)
-        rule, _ = checked(self.algorithm, self.schedule)
+        if isinstance(self.schedule, Asynchronous):
+            rule = checked_visits(self.algorithm, self.schedule)[0]
+        else:
+            rule = checked(self.algorithm, self.schedule)[0]
         if self.averaging and not rule.center and self.schedule.tau > 1:
             raise ValueError(f"an average over {rule.__name__} needs tau = 1, got {self.schedule.tau}")
 
@@ -102,6 +106,11 @@ class Job:
     def workers(self) -> int:
         """Their number."""
         return self.schedule.workers()
+
+    @property
+    def is_asynchronous(self) -> bool:
+        """Whether each worker has a clock of its own."""
+        return isinstance(self.schedule, Asynchronous)
 
     @property
     def last(self) -> int:

@@ -33,13 +33,20 @@ class Processes:
     Attributes
     ----------
     max_restarts : int
-        How often all of them are started anew, from the last checkpoint, after one was lost.
+        How often all of them are started anew, from the last checkpoint, after one was lost. Of an asynchronous run:
+        how often the center is.
+    replace : bool
+        Of an asynchronous run: start another process for a worker that was lost, which begins at the center.
+    silence : float
+        Of an asynchronous run: seconds without an answer after which a worker that hangs is lost.
     fork : bool
         On the CPU, begin as copies of this process, which takes a tenth of a second in place of several: only where
         this process has not computed with torch before.
     """
 
     max_restarts: int = 3
+    replace: bool = False
+    silence: float = 300.0
     fork: bool = False
 
 
@@ -71,8 +78,8 @@ class Launched:
 
 def launched() -> Launched:
     """How this process was started."""
-    said = {"RANK": 0, "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 1, "TORCHELASTIC_RESTART_COUNT": 0}
-    return Launched(*(int(os.environ.get(name, alone)) for name, alone in said.items()))
+    names = {"RANK": 0, "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 1, "TORCHELASTIC_RESTART_COUNT": 0}
+    return Launched(*(int(os.environ.get(name, alone)) for name, alone in names.items()))
 
 
 def start_processes(how: Processes, count: int, work: Work, arguments: tuple[Any, ...]) -> Any:
@@ -118,7 +125,7 @@ def start_processes(how: Processes, count: int, work: Work, arguments: tuple[Any
         try:
             returned = elastic_launch(config, _work)(Path(meeting), work, arguments, count)[0]
         except ChildFailedError as error:
-            returned = _said(Path(meeting)) or Failure(_first(error, how.max_restarts))
+            returned = said(Path(meeting)) or Failure(_first(error, how.max_restarts))
         except SignalException as signal:
             raise KeyboardInterrupt from signal
     if isinstance(returned, Failure | ValueError):
@@ -135,13 +142,14 @@ def _first(error: ChildFailedError, restarts: int) -> str:
     return f"the process of worker {rank} {how} after {restarts} restarts{reason}"
 
 
-def _say(meeting: Path, error: Exception) -> None:
+def say(meeting: Path, error: Exception) -> None:
+    """Leave word why it cannot be done."""
     kind = "bad" if isinstance(error, TypeError | ValueError) else "failed"
     with atomic(meeting / _FAILURE) as path:
         path.write_text(f"{kind} {error}")
 
 
-def _said(meeting: Path) -> Exception | None:
+def said(meeting: Path) -> Exception | None:
     """Why it cannot be done, if a process has said so: a bad value, or a failure."""
     path = meeting / _FAILURE
     if not path.exists():
@@ -152,7 +160,7 @@ def _said(meeting: Path) -> Exception | None:
 
 def _work(meeting: Path | None, work: Work, arguments: tuple[Any, ...], count: int) -> Any:
     """In a process: meet the others, and work. What cannot be done is said once, and not tried again."""
-    if meeting is not None and (failure := _said(meeting)):
+    if meeting is not None and (failure := said(meeting)):
         return failure
     how = launched()
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // how.local_size))
@@ -161,7 +169,7 @@ def _work(meeting: Path | None, work: Work, arguments: tuple[Any, ...], count: i
         return work(*arguments)
     except (Failure, TypeError, ValueError, OSError) as error:
         if meeting is not None:
-            _say(meeting, error)
+            say(meeting, error)
         raise
     finally:
         if dist.is_initialized():

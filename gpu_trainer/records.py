@@ -1,10 +1,11 @@
-"""What a run writes while it goes on: one JSON line an event."""
+"""What is kept of a run, and what it writes while it goes on: one JSON line an event."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,44 @@ from easgd_theory.files import finite
 
 Tell = Callable[[dict[str, Any]], None]
 """Called with each event of the first process."""
+
+
+LOOK = 10
+"""Steps, and at least a visit, after which a run is looked at and its workers are recorded."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keep:
+    """What is kept of a run, and how often.
+
+    Attributes
+    ----------
+    directory : Path, optional
+        Where ``metrics.jsonl``, ``result.json``, ``center.safetensors`` and ``checkpoints/`` go; None: nowhere.
+    evaluate_every, checkpoint_every : int, optional
+        Steps from one measurement of the center, or one checkpoint, to the next; by default a tenth of the run.
+    resume : bool
+        Go on from the last checkpoint in the directory, if there is one.
+    """
+
+    directory: Path | None = None
+    evaluate_every: int | None = None
+    checkpoint_every: int | None = None
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("evaluate_every", "checkpoint_every"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+
+    def evaluations(self, last: int) -> int:
+        """Steps from one measurement to the next in a run of so many."""
+        return self.evaluate_every or max(1, last // 10)
+
+    def checkpoints(self, last: int) -> int:
+        """Steps from one checkpoint to the next in a run of so many."""
+        return self.checkpoint_every or max(1, last // 10)
 
 
 class Records:

@@ -2,63 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from easgd_theory.files import atomic
-from gpu_trainer.batches import Batches
+from gpu_trainer.asynchronous import replayed
 from gpu_trainer.checkpoint import Checkpoints
 from gpu_trainer.crew import Crew
-from gpu_trainer.data import load
 from gpu_trainer.group import Group
 from gpu_trainer.job import Job
 from gpu_trainer.launch import Processes, launched, start_processes
-from gpu_trainer.learner import Buffers, Learner
+from gpu_trainer.learner import Buffers
 from gpu_trainer.member import Member
-from gpu_trainer.models import build
+from gpu_trainer.order import read_order
 from gpu_trainer.party import Party
-from gpu_trainer.preflight import EXAMPLES, Prediction, measure, preflight
-from gpu_trainer.records import Records, Tell
-from gpu_trainer.result import Result
+from gpu_trainer.preflight import Prediction
+from gpu_trainer.records import LOOK, Keep, Records, Tell
+from gpu_trainer.result import Measured, Result
+from gpu_trainer.setting import measured, model_at, prediction, set_up
 from gpu_trainer.stopwatch import KINDS, Stopwatch
+from gpu_trainer.supervisor import supervise
 from gpu_trainer.verdict import Watch
-
-LOOK = 10
-"""Steps, and at least a round, after which a run is looked at and its workers are recorded."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Keep:
-    """What is kept of a run, and how often.
-
-    Attributes
-    ----------
-    directory : Path, optional
-        Where ``metrics.jsonl``, ``result.json``, ``center.safetensors`` and ``checkpoints/`` go; None: nowhere.
-    evaluate_every, checkpoint_every : int, optional
-        Steps from one measurement of the center, or one checkpoint, to the next; by default a tenth of the run.
-    resume : bool
-        Go on from the last checkpoint in the directory, if there is one.
-    """
-
-    directory: Path | None = None
-    evaluate_every: int | None = None
-    checkpoint_every: int | None = None
-    resume: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("evaluate_every", "checkpoint_every"):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
 
 
 def train(
@@ -69,6 +39,7 @@ def train(
     processes: Processes | None = None,
     device: str = "auto",
     tell: Tell | None = None,
+    order: Path | None = None,
 ) -> tuple[Result, dict[str, Tensor]]:
     """Train, all workers in this process or each in one of its own.
 
@@ -88,6 +59,8 @@ def train(
         Of torch: ``cpu``, ``cuda``; ``auto`` is CUDA where there is one. Processes share out the devices.
     tell : callable, optional
         Called with the events of the first process, as they are recorded. With `processes` it must be picklable.
+    order : Path, optional
+        Of an asynchronous run in one process: the ``order.csv`` of a run to do again, with the same job.
 
     Returns
     -------
@@ -112,10 +85,17 @@ def train(
     """
     keep = keep or Keep()
     if processes is None:
-        return Run(job, keep, predict, device, tell).run()
+        if not job.is_asynchronous:
+            return Run(job, keep, predict, device, tell).run()
+        if order is None:
+            raise ValueError("order must be given where an asynchronous run is done in one process: it does it again")
+        return replayed(job, keep, read_order(order), launched().device(device), tell)
     if keep.directory is None:
         raise ValueError("keep must name a directory where processes train: they meet there")
-    result = start_processes(processes, job.workers, _part, (job, keep, predict, device, tell))
+    if job.is_asynchronous:
+        result = supervise(job, keep, predict, device, tell, processes)
+    else:
+        result = start_processes(processes, job.workers, _part, (job, keep, predict, device, tell))
     return result, load_file(keep.directory / "center.safetensors")
 
 
@@ -132,15 +112,7 @@ class Run:
         self.device = launched().device(device)
         self.watch = Stopwatch(self.device)
         self.group = Group(watch=self.watch)
-        data = load(job.data, job.data_dir)
-        batches = Batches(data, job.batch_size, job.seed, job.shard, job.workers, device=self.device)
-        model = build(job.model, data, job.seed, torch.float32).to(self.device)
-        if job.average_buffers is None and any(buffer.is_floating_point() for buffer in model.buffers()):
-            raise ValueError(
-                "average_buffers must be True (the center has the mean of the workers' buffers) or False (it has the "
-                f"first worker's), for the model {job.model} has buffers that are not parameters"
-            )
-        self.learner = Learner(model, batches, job.weight_decay, self.watch)
+        self.learner = set_up(job, self.device, self.watch)
         self.party = self._party(self.learner.flat.point())
         self.predicted: Prediction | None = None
         directory = keep.directory
@@ -176,34 +148,23 @@ class Run:
             self._restore(found, state)
         else:
             self._predict()
-            loss, _, _ = self._measured()
-            self.verdict = Watch(float(self.party.iterate.norm()), loss)
+            self.verdict = Watch(float(self.party.iterate.norm()), self._measured().train_loss)
         self.group.meet()
 
     def _predict(self) -> None:
-        """What the theory says of the loss at the start, whose curvature is measured on some of the training set."""
-        if not self.predict or self.group.rank > 0:
-            return
-        job, learner = self.job, self.learner
-        data = learner.batches.data
-        sample = Batches(data, min(EXAMPLES, len(data.train)), job.seed, device=self.device)
-        training = learner.model.training
-        learner.model.eval()
-        h_max = measure(learner.model, lambda: [learner.loss(*sample.train(0, 0))], seed=job.seed)
-        learner.model.train(training)
-        self.predicted = preflight(job.algorithm, job.schedule, h_max + job.weight_decay)
-        self.records.write("predicted", **asdict(self.predicted))
+        if self.predict and self.group.rank == 0:
+            self.predicted = prediction(self.job, self.learner)
+            self.records.write("predicted", **asdict(self.predicted))
 
     def _after_round(self) -> None:
         step, job = self.party.clock, self.job
-        tenth = max(1, job.last // 10)
         if step == job.last or self._passed(LOOK):
             self._look(step)
         if step == job.last or self.verdict.diverged_at is not None:
             return
-        if self._passed(self.keep.evaluate_every or tenth):
+        if self._passed(self.keep.evaluations(job.last)):
             self._evaluate(step)
-        if self.checkpoints and self._passed(self.keep.checkpoint_every or tenth):
+        if self.checkpoints and self._passed(self.keep.checkpoints(job.last)):
             self._save(step)
 
     def _passed(self, every: int) -> bool:
@@ -224,26 +185,22 @@ class Run:
             rows = self.group.table([float(longest), sum(loss for loss, _ in lately.values())])
         self.verdict.look(step, float(rows[:, 0].max()), float(rows[:, 1].sum()) / party.p)
 
-    def _evaluate(self, step: int) -> tuple[float, float, float]:
+    def _evaluate(self, step: int) -> Measured:
         """Measure the center and record it; nothing of the run is changed, and its clock stands still."""
         with self.watch("wait"):
             self.group.meet()
-        train_loss, test_loss, test_error = self._measured()
-        party = self.party
+        found, party = self._measured(), self.party
         mean = self.group.sum(torch.stack([worker.x for worker in party.mine.values()]).sum(0)) / party.p
-        measured = {"train_loss": train_loss, "test_loss": test_loss, "test_error": test_error}
         distance = float((mean - party.latest).norm())
         if self.group.rank == 0:
             time = {"seconds": self.watch.total, "time": dict(self.watch.seconds)}
-            self.records.write("center", step=step, **time, **measured, distance=distance)
-        return train_loss, test_loss, test_error
+            self.records.write("center", step=step, **time, **found._asdict(), distance=distance)
+        return found
 
-    def _measured(self) -> tuple[float, float, float]:
+    def _measured(self) -> Measured:
         """The center's loss on the training set, and its loss and error on the test set."""
         self.learner.put(self._center_buffers())
-        rows = self.group.table(self.learner.shares(self.party.iterate, self.group.rank, self.group.size))
-        loss, wrong, count, train_loss, _, trained = rows.sum(0).tolist()
-        return train_loss / trained, loss / count, wrong / count
+        return measured(self.learner, self.party.iterate, self.group)
 
     def _center_buffers(self) -> Buffers:
         """The buffers with which the center is measured and written."""
@@ -299,33 +256,16 @@ class Run:
         return {key: values.to(self.device) for key, values in tensors.items()}
 
     def _end(self) -> tuple[Result, dict[str, Tensor]]:
-        job, step = self.job, self.party.clock
-        train_loss, test_loss, test_error = self._evaluate(step)
+        step = self.party.clock
+        found = self._evaluate(step)
         time = dict(zip(KINDS, self.group.table(list(self.watch.seconds.values())).mean(0).tolist(), strict=True))
-        seconds = sum(time.values())
-        result = Result(
-            verdict=self.verdict.verdict(train_loss),
-            diverged_at=self.verdict.diverged_at,
-            test_error=test_error,
-            test_loss=test_loss,
-            train_loss=train_loss,
-            steps=step,
-            seconds=seconds,
-            samples_per_second=step * job.workers * job.batch_size / seconds if seconds else 0.0,
-            time=time,
-            lost_workers=[],
-            restarts=launched().restarts,
-            predicted=self.predicted,
-            config=job.config(),
+        restarts = launched().restarts
+        result = Result.of(
+            self.job, self.verdict, found, step=step, time=time, restarts=restarts, predicted=self.predicted
         )
-        model = self.learner.model
-        self.learner.flat.load(self.party.iterate)
         self.learner.put(self._center_buffers())
-        center = {name: values.detach().cpu().clone() for name, values in model.state_dict().items()}
+        center = model_at(self.learner, self.party.iterate)
         if self.keep.directory is not None and self.group.rank == 0:
-            with atomic(self.keep.directory / "center.safetensors") as path:
-                save_file(center, path)
-            with atomic(self.keep.directory / "result.json") as path:
-                path.write_text(json.dumps(result.record(), indent=2))
+            result.write(self.keep.directory, center)
         self.records.write("ended", step=step, verdict=result.verdict)
         return result, center

@@ -1,0 +1,217 @@
+"""The processes of an asynchronous run: the center's, and a worker's."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from easgd_theory.schedules import RoundRobin
+from gpu_trainer.center import Center
+from gpu_trainer.checkpoint import Checkpoints
+from gpu_trainer.crew import Crew
+from gpu_trainer.group import Group
+from gpu_trainer.job import Job
+from gpu_trainer.order import staleness, write_order
+from gpu_trainer.preflight import Prediction
+from gpu_trainer.records import LOOK, Keep, Records, Tell
+from gpu_trainer.replay import replay
+from gpu_trainer.result import Measured, Result
+from gpu_trainer.service import Service
+from gpu_trainer.sessions import Place, RunOver
+from gpu_trainer.setting import measured, model_at, prediction, set_up
+from gpu_trainer.stopwatch import KINDS, Stopwatch
+from gpu_trainer.verdict import Watch
+from gpu_trainer.visitor import Visitor
+
+_PAUSE = 0.02  # seconds from one look at the center to the next
+
+
+class CenterRun:
+    """The center's process: it serves, measures, keeps, and says how the run ended."""
+
+    def __init__(self, job: Job, keep: Keep, device: torch.device, tell: Tell | None, restarts: int) -> None:
+        assert keep.directory is not None
+        self.job, self.keep, self.restarts, self.directory = job, keep, restarts, keep.directory
+        self.learner = set_up(job, device, Stopwatch(device))
+        self.checkpoints = Checkpoints(keep.directory / "checkpoints", Group())
+        self.records = Records(keep.directory / "metrics.jsonl", job.workers, tell)
+        self.predicted: Prediction | None = None
+        self._seen = {"arrivals": 0, "losses": 0, "refused": 0, "step": 0}
+
+    def run(self, place: Place, predict: bool) -> None:
+        """To the end."""
+        self._begin(predict)
+        with Service(self.center, place) as service:
+            while not service.wait(_PAUSE):
+                self._look(service)
+        self._look(service)
+        self._end()
+        self.records.close()
+
+    @property
+    def step(self) -> int:
+        """Gradient steps of a worker, on average, that the center has heard of."""
+        return self.center.snapshot().version * self.job.schedule.tau // self.job.workers
+
+    def _begin(self, predict: bool) -> None:
+        job, start = self.job, self.learner.flat.point()
+        found = self.checkpoints.newest() if self.keep.resume else None
+        state: Mapping[str, Any] = self.checkpoints.state(found, job.config()) if found else {"step": 0}
+        of = {"role": "center", "pid": os.getpid(), "restarts": self.restarts, "step": state["step"], "last": job.last}
+        self.records.write("started", **of, device=str(start.device))
+        tensors = self.checkpoints.load(found, state, "center") if found else None
+        self.center = Center(job.algorithm, job.schedule, start, job.averaging, tensors)  # type: ignore[arg-type]
+        self._seen |= {"step": state["step"], "arrivals": len(self.center.arrivals())}
+        if found:
+            self.verdict = Watch(**state["verdict"])
+            self.predicted = state["predicted"] and Prediction(**state["predicted"])
+            return
+        if predict:
+            self.predicted = prediction(job, self.learner)
+            self.records.write("predicted", **asdict(self.predicted))
+        self._loss = self._measured().train_loss
+        self.verdict = Watch(float(start.norm()), self._loss)
+        self._save(0)
+
+    def _look(self, service: Service) -> None:
+        """Record what has happened; measure and keep, where it is time."""
+        center, step, before = self.center, self.step, self._seen["step"]
+        for loss in service.losses[self._seen["losses"] :]:
+            self.records.write("lost", step=step, **loss)
+        for worker, clock in center.refused[self._seen["refused"] :]:
+            self.records.write("refused", step=step, worker=worker, clock=clock)
+        self._seen |= {"losses": len(service.losses), "refused": len(center.refused), "step": step}
+
+        def passed(every: int) -> bool:
+            return step // every > before // every
+
+        if passed(LOOK):
+            self.records.write("progress", step=step)
+            if self.verdict.look(step, float(center.snapshot().center.x.norm()), self.verdict.loss):
+                center.end()
+                return
+        if passed(self.keep.evaluations(self.job.last)):
+            self._evaluate(step)
+        if passed(self.keep.checkpoints(self.job.last)):
+            self._save(step)
+
+    def _evaluate(self, step: int) -> Measured:
+        found = self._measured()
+        arrivals = self.center.arrivals(self._seen["arrivals"])
+        self._seen["arrivals"] += len(arrivals)
+        late = staleness(arrivals)
+        seconds = float(arrivals["seconds"][-1]) if len(arrivals) else None
+        stale = {"staleness": float(late.mean()), "largest_staleness": int(late.max())} if len(late) else {}
+        self.records.write("center", step=step, seconds=seconds, **found._asdict(), **stale)
+        return found
+
+    def _measured(self) -> Measured:
+        return measured(self.learner, self.center.snapshot().iterate, self.checkpoints.group)
+
+    def _save(self, step: int) -> None:
+        predicted = self.predicted and asdict(self.predicted)
+        state = {"config": self.job.config(), "verdict": asdict(self.verdict), "predicted": predicted}
+        self.checkpoints.save(step, {}, self.center.state(), state)
+        self.records.write("checkpoint", step=step)
+
+    def _end(self) -> None:
+        step, arrivals = self.step, self.center.arrivals()
+        found = self._evaluate(step)
+        rows = [[event["time"][kind] for kind in KINDS] for event in self._workers().values()]
+        time = dict(zip(KINDS, np.mean(rows, axis=0).tolist() if rows else [0.0] * len(KINDS), strict=True))
+        result = Result.of(
+            self.job,
+            self.verdict,
+            found,
+            step=step,
+            time=time,
+            restarts=self.restarts,
+            predicted=self.predicted,
+            lost_workers=self.center.roll.lost,
+            seconds=float(arrivals["seconds"][-1]) if len(arrivals) else 0.0,
+        )
+        write_order(arrivals, self.directory / "order.csv")
+        result.write(self.directory, model_at(self.learner, self.center.snapshot().iterate))
+        self.records.write("ended", step=step, verdict=result.verdict)
+
+    def _workers(self) -> dict[int, dict[str, Any]]:
+        """What each worker recorded last."""
+        lines = map(json.loads, (self.directory / "metrics.jsonl").read_text().splitlines())
+        return {event["rank"]: event for event in lines if event["event"] == "worker"}
+
+
+def replayed(
+    job: Job, keep: Keep, arrivals: np.ndarray, device: torch.device, tell: Tell | None
+) -> tuple[Result, dict[str, Tensor]]:
+    """An asynchronous run done again in this process, from its order of arrivals."""
+    watch, directory = Stopwatch(device), keep.directory
+    learner = set_up(job, device, watch)
+    start, tau = learner.flat.point(), job.schedule.tau
+    records = Records(directory and directory / "metrics.jsonl", 0, tell)
+    records.write("started", role="worker", pid=os.getpid(), restarts=0, step=0, last=job.last, device=str(device))
+    verdict = Watch(float(start.norm()), measured(learner, start, Group()).train_loss)
+    crew, step = Crew(job.algorithm, RoundRobin(p=job.workers, tau=tau), start, job.averaging), 0
+    with watch("compute"):
+        for crew in replay(job.algorithm, job.schedule, arrivals, start, learner.gradient, job.averaging):  # type: ignore[arg-type]
+            before, step = step, sum(crew.clocks) // job.workers
+            if step // LOOK > before // LOOK:
+                records.write("progress", step=step)
+                verdict.look(step, float(crew.latest.norm()), verdict.loss)
+    found = measured(learner, crew.iterate, Group())
+    result = Result.of(job, verdict, found, step=step, time=watch.seconds, restarts=0, predicted=None)
+    center = model_at(learner, crew.iterate)
+    if directory is not None:
+        result.write(directory, center)
+    records.write("ended", step=step, verdict=result.verdict)
+    records.close()
+    return result, center
+
+
+def work(job: Job, keep: Keep, device: torch.device, number: int, place: Place) -> None:
+    """A worker's process."""
+    assert keep.directory is not None
+    watch = Stopwatch(device)
+    learner = set_up(job, device, watch)
+    records = Records(keep.directory / "metrics.jsonl", number)
+    records.write("started", role="worker", pid=os.getpid(), workers=[number], device=str(device))
+    try:
+        with Visitor(job.algorithm, job.schedule, number, place, learner.flat.point()) as visitor:  # type: ignore[arg-type]
+            while visitor.clock < job.last:
+                before, waited = visitor.clock, visitor.waited
+                with watch("compute"):
+                    if not visitor.round(learner.gradient):
+                        break
+                stood = visitor.waited - waited
+                watch.seconds["compute"] -= stood
+                watch.seconds["communicate"] += stood
+                if visitor.clock // LOOK > before // LOOK or visitor.clock >= job.last:
+                    _record(records, number, visitor, watch, learner.lately())
+        records.write("ended", step=visitor.clock)
+    except RunOver as over:
+        records.write("ended", reason=str(over))
+    finally:
+        records.close()
+
+
+def _record(
+    records: Records, number: int, visitor: Visitor, watch: Stopwatch, lately: Mapping[int, tuple[float, float]]
+) -> None:
+    loss, error = lately.get(number, (float("nan"), float("nan")))
+    records.write(
+        "worker",
+        worker=number,
+        step=visitor.clock,
+        seconds=watch.total,
+        time=dict(watch.seconds),
+        loss=loss,
+        error=error,
+        communicated=visitor.communicated,
+        restarts=visitor.restarts,
+    )
