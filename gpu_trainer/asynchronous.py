@@ -118,6 +118,7 @@ class CenterRun:
     def _save(self, step: int) -> None:
         predicted = self.predicted and asdict(self.predicted)
         state = {"config": self.job.config(), "verdict": asdict(self.verdict), "predicted": predicted}
+        state["sessions"] = self.center.last_incarnation
         self.checkpoints.save(step, {}, self.center.state(), state)
         self.records.write("checkpoint", step=step)
 

@@ -77,13 +77,12 @@ def read_order(path: Path) -> np.ndarray:
     """What `write_order` wrote; raises ValueError where it is another table."""
     try:
         with path.open() as file:
-            header = file.readline().strip()
-            table = np.loadtxt(file, delimiter=",", ndmin=2)
-        if header != ",".join(COLUMNS) or (table.size and table.shape[1] != len(COLUMNS)):
-            raise ValueError
+            if file.readline().strip() != ",".join(COLUMNS):
+                raise ValueError
+            table = np.array([line.split(",") for line in file], dtype=float).reshape(-1, len(COLUMNS))
     except (OSError, ValueError):
         raise ValueError(f"order must be the order.csv of an asynchronous run, got {str(path)!r}") from None
     rows = np.zeros(len(table), dtype=ARRIVAL)
-    for name, column in zip(COLUMNS, table.T, strict=False):
+    for name, column in zip(COLUMNS, table.T, strict=True):
         rows[name] = column
     return rows
