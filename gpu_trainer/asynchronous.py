@@ -66,19 +66,20 @@ class CenterRun:
         state: Mapping[str, Any] = self.checkpoints.state(found, job.config()) if found else {"step": 0}
         of = {"role": "center", "pid": os.getpid(), "restarts": self.restarts, "step": state["step"], "last": job.last}
         self.records.write("started", **of, device=str(start.device))
-        tensors = self.checkpoints.load(found, state, "center") if found else None
-        self.center = Center(job.algorithm, job.schedule, start, job.averaging, tensors)  # type: ignore[arg-type]
-        self._seen |= {"step": state["step"], "arrivals": len(self.center.arrivals())}
         if found:
             self.verdict = Watch(**state["verdict"])
             self.predicted = state["predicted"] and Prediction(**state["predicted"])
-            return
-        if predict:
-            self.predicted = prediction(job, self.learner)
-            self.records.write("predicted", **asdict(self.predicted))
-        self._loss = self._measured().train_loss
-        self.verdict = Watch(float(start.norm()), self._loss)
-        self._save(0)
+        else:
+            if predict:
+                self.predicted = prediction(job, self.learner)
+                self.records.write("predicted", **asdict(self.predicted))
+            loss = measured(self.learner, start, self.checkpoints.group).train_loss
+            self.verdict = Watch(float(start.norm()), loss)
+        tensors = self.checkpoints.load(found, state, "center") if found else None
+        self.center = Center(job.algorithm, job.schedule, start, job.averaging, tensors)  # type: ignore[arg-type]
+        self._seen |= {"step": state["step"], "arrivals": len(self.center.arrivals())}
+        if not found:
+            self._save(0)
 
     def _look(self, service: Service) -> None:
         """Record what has happened; measure and keep, where it is time."""
@@ -104,9 +105,9 @@ class CenterRun:
 
     def _evaluate(self, step: int) -> Measured:
         found = self._measured()
-        arrivals = self.center.arrivals(self._seen["arrivals"])
-        self._seen["arrivals"] += len(arrivals)
-        late = staleness(arrivals)
+        arrivals = self.center.arrivals()
+        late = staleness(arrivals[self._seen["arrivals"] :])
+        self._seen["arrivals"] = len(arrivals)
         seconds = float(arrivals["seconds"][-1]) if len(arrivals) else None
         stale = {"staleness": float(late.mean()), "largest_staleness": int(late.max())} if len(late) else {}
         self.records.write("center", step=step, seconds=seconds, **found._asdict(), **stale)
@@ -116,9 +117,11 @@ class CenterRun:
         return measured(self.learner, self.center.snapshot().iterate, self.checkpoints.group)
 
     def _save(self, step: int) -> None:
-        predicted = self.predicted and asdict(self.predicted)
-        state = {"config": self.job.config(), "verdict": asdict(self.verdict), "predicted": predicted}
-        state["sessions"] = self.center.last_incarnation
+        state = {
+            "config": self.job.config(),
+            "verdict": asdict(self.verdict),
+            "predicted": self.predicted and asdict(self.predicted),
+        }
         self.checkpoints.save(step, {}, self.center.state(), state)
         self.records.write("checkpoint", step=step)
 
@@ -184,6 +187,7 @@ def work(job: Job, keep: Keep, device: torch.device, number: int, place: Place) 
     records.write("started", role="worker", pid=os.getpid(), workers=[number], device=str(device))
     try:
         with Visitor(job.algorithm, job.schedule, number, place, learner.flat.point()) as visitor:  # type: ignore[arg-type]
+            joined = visitor.communicated
             while visitor.clock < job.last:
                 before, waited = visitor.clock, visitor.waited
                 with watch("compute"):
@@ -193,7 +197,7 @@ def work(job: Job, keep: Keep, device: torch.device, number: int, place: Place) 
                 watch.seconds["compute"] -= stood
                 watch.seconds["communicate"] += stood
                 if visitor.clock // LOOK > before // LOOK or visitor.clock >= job.last:
-                    _record(records, number, visitor, watch, learner.lately())
+                    _record(records, visitor, watch, learner.lately(), joined)
         records.write("ended", step=visitor.clock)
     except RunOver as over:
         records.write("ended", reason=str(over))
@@ -202,17 +206,18 @@ def work(job: Job, keep: Keep, device: torch.device, number: int, place: Place) 
 
 
 def _record(
-    records: Records, number: int, visitor: Visitor, watch: Stopwatch, lately: Mapping[int, tuple[float, float]]
+    records: Records, visitor: Visitor, watch: Stopwatch, lately: Mapping[int, tuple[float, float]], joined: float
 ) -> None:
-    loss, error = lately.get(number, (float("nan"), float("nan")))
+    """A worker's line: of the seconds that its exchanges took, those that it did not wait for are hidden."""
+    loss, error = lately.get(visitor.number, (float("nan"), float("nan")))
     records.write(
         "worker",
-        worker=number,
+        worker=visitor.number,
         step=visitor.clock,
         seconds=watch.total,
         time=dict(watch.seconds),
+        hidden=max(0.0, visitor.communicated - joined - watch.seconds["communicate"]),
         loss=loss,
         error=error,
-        communicated=visitor.communicated,
         restarts=visitor.restarts,
     )

@@ -145,11 +145,11 @@ class Center:
         self.p, self.tau = schedule.workers(), schedule.tau
         self.card = visiting_card(algorithm, schedule, start)
         self._lock = threading.Lock()
-        worker, self._center = beginning(self.rule, start)
+        self._center = beginning(self.rule, start)[1]
         self._start = start
         self._latest: dict[int, Tensor] = {}
         if self.rule.gather == "all":
-            self._latest = dict.fromkeys(range(self.p), message(self.rule, self._k(0), worker, worker, self._center))
+            self._latest = dict.fromkeys(range(self.p), self._first_message(0))
         self._average = averaging and averaging.begin(start)
         self._next, self._pulled, self._incarnations = [0] * self.p, [0] * self.p, [0] * self.p
         self._version, self._order, self._began = 0, Order(), time.monotonic()
@@ -238,7 +238,15 @@ class Center:
         """It begins at the center's x, and goes on at a clock."""
         self._record(worker, True, clock)
         self._next[worker], self._pulled[worker] = clock, self._version
+        if self._latest:
+            self._latest[worker] = self._first_message(clock)
         return Reply(Verdict.BEGIN, clock, self._center)
+
+    def _first_message(self, clock: int) -> Tensor:
+        """What a worker stands for that begins at the center's x, until it visits."""
+        worker = beginning(self.rule, self._center.x)[0]
+        sent: Tensor = message(self.rule, self._k(clock), worker, worker, self._center)
+        return sent
 
     def _record(self, worker: int, begins: bool, clock: int) -> None:
         seconds = time.monotonic() - self._began

@@ -31,24 +31,29 @@ def wake(pid: int) -> None:
     os.kill(pid, signal.SIGCONT)
 
 
-def spoiled(gradient: GradientOf, worker: int, clock: int) -> GradientOf:
-    """The gradient, but not a number for that worker at that clock."""
+@dataclass(frozen=True)
+class Spoiled:
+    """A gradient that is not a number for one worker at one clock."""
 
-    def spoil(who: int, when: int, point: Tensor) -> Tensor:
-        value = gradient(who, when, point)
-        return torch.full_like(value, torch.nan) if (who, when) == (worker, clock) else value
+    gradient: GradientOf
+    worker: int
+    clock: int
 
-    return spoil
+    def __call__(self, worker: int, clock: int, point: Tensor) -> Tensor:
+        value = self.gradient(worker, clock, point)
+        return torch.full_like(value, torch.nan) if (worker, clock) == (self.worker, self.clock) else value
 
 
-def slowed(gradient: GradientOf, seconds: float) -> GradientOf:
-    """The gradient, that much later; the processor is free meanwhile."""
+@dataclass(frozen=True)
+class Slowed:
+    """A gradient that takes `seconds` more; the processor is free meanwhile."""
 
-    def late(worker: int, clock: int, point: Tensor) -> Tensor:
-        time.sleep(seconds)
-        return gradient(worker, clock, point)
+    gradient: GradientOf
+    seconds: float
 
-    return late
+    def __call__(self, worker: int, clock: int, point: Tensor) -> Tensor:
+        time.sleep(self.seconds)
+        return self.gradient(worker, clock, point)
 
 
 @dataclass(frozen=True, kw_only=True)

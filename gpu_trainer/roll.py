@@ -63,12 +63,14 @@ class Roll:
             if session == self._sessions[worker]:
                 self._set(worker, Standing.DONE)
 
-    def lose(self, worker: int, session: int) -> None:
-        """Its session broke."""
+    def lose(self, worker: int, session: int) -> bool:
+        """Its session broke; returns whether it is lost by that."""
         with self._lock:
-            if session == self._sessions[worker] and self._standing[worker] is Standing.HERE:
+            lost = session == self._sessions[worker] and self._standing[worker] is Standing.HERE
+            if lost:
                 self._lost[self._incarnations[worker]] = worker
                 self._set(worker, Standing.LOST)
+            return lost
 
     def finished(self, silence: float, absence: float) -> bool:
         """Whether nobody is here or awaited; a worker that was not seen within `silence` seconds is lost then."""

@@ -22,7 +22,7 @@ class Service:
     Attributes
     ----------
     losses : list of dict
-        For each session that broke: ``worker``, ``session``, ``reason``.
+        For each time that a worker was lost: ``worker``, ``session``, ``reason``.
 
     Notes
     -----
@@ -37,7 +37,8 @@ class Service:
     def __init__(self, center: Center, place: Place) -> None:
         self.center, self._place = center, place
         self.losses: list[dict[str, Any]] = []
-        self._x = center.snapshot().center.x
+        start = center.snapshot().center.x
+        self._device, self._like = start.device, start.cpu()
         self._door = Door(place, center.last_incarnation)
         self._over, self._failure = threading.Event(), list[Exception]()
         self._watching = threading.Thread(target=self._watch, name="door", daemon=True)
@@ -92,9 +93,9 @@ class Service:
         try:
             session = self._door.welcome(number)
             while errand is not Errand.LEAVE:
-                header, carried = session.receive(len(luggage.worker) + luggage.gradients, self._x.cpu())
+                header, carried = session.receive(len(luggage.worker) + luggage.gradients, self._like)
                 errand, (incarnation, clock) = Errand(header[0]), header[1:]
-                reply = center.serve(errand, worker, incarnation, clock, [each.to(self._x) for each in carried])
+                reply = center.serve(errand, worker, incarnation, clock, [each.to(self._device) for each in carried])
                 if reply.verdict is not Verdict.REPLACED:
                     roll.arrive(worker, incarnation, number)
                     if errand is Errand.LEAVE or reply.verdict is Verdict.OVER:
@@ -102,8 +103,8 @@ class Service:
                 values = [getattr(reply.center, name).cpu() for name in luggage.center]
                 session.send((reply.verdict, incarnation, reply.clock), values)
         except SessionLost as error:
-            self.losses.append({"worker": worker, "session": number, "reason": str(error)})
-            roll.lose(worker, number)
+            if roll.lose(worker, number):
+                self.losses.append({"worker": worker, "session": number, "reason": str(error)})
         except Exception as error:
             self._fail(error)
 

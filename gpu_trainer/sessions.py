@@ -29,7 +29,8 @@ HEADER = 3
 """Whole numbers that go before the tensors of a message."""
 
 _CENTER, _WORKER = 0, 1
-_CONNECT = 20.0  # seconds in which two processes that both want to meet have met
+_AGAIN = "again"  # said to a worker whose number is too low
+_CONNECT = 20.0  # seconds in which processes that both want to meet have met
 _LOOK = 0.02  # seconds from one look at the store to the next
 _PATIENT = 0.1  # of a worker that has waited for a while
 
@@ -55,6 +56,8 @@ class Place:
         Of the store.
     address : str
         Of the machine that keeps the store.
+    name : str
+        Of the run: several may share a store, and a run that is begun anew needs a new name.
     own : str
         The address of this machine under which the others reach it.
     silence : float
@@ -66,6 +69,7 @@ class Place:
 
     port: int
     address: str = LOOPBACK
+    name: str = "run"
     own: str = LOOPBACK
     silence: float = 300.0
     absence: float = 10.0
@@ -78,8 +82,10 @@ class Place:
 
     def store(self) -> dist.Store:
         """A connection of one's own to the store: it is not shared between threads, where one would block another."""
+        patience = timedelta(seconds=min(_CONNECT, self.silence))
         with _lost():
-            return dist.TCPStore(self.address, self.port, is_master=False, timeout=timedelta(seconds=_CONNECT))
+            store = dist.TCPStore(self.address, self.port, is_master=False, timeout=patience)
+        return dist.PrefixStore(self.name, store)
 
     def join(self, card: Card) -> tuple[int, Session]:
         """As a worker, come to the center; returns the session and its number, which only ever grows.
@@ -113,9 +119,11 @@ class Place:
                 if waited > self.silence:
                     raise RunOver(f"no center was found for {self.silence:g} s")
                 time.sleep(_LOOK if waited < 2 else _PATIENT)
-            refusal = store.get(f"welcome/{number}").decode()
-        if refusal:
-            raise ValueError(refusal)
+            said = store.get(f"welcome/{number}").decode()
+        if said == _AGAIN:
+            raise SessionLost(said)
+        if said:
+            raise ValueError(said)
         return number, self.session(store, number, _WORKER)
 
     def session(self, store: dist.Store, number: int, rank: int) -> Session:
@@ -130,12 +138,12 @@ class Door:
     ----------
     place : Place
     last : int
-        The highest number that a session ever had: those to come are above it, even if the store is a new one.
+        The highest number that a process of a worker ever had: those to come are above it, even if the store is new.
     """
 
     def __init__(self, place: Place, last: int) -> None:
         self._place, self._store = place, place.store()
-        self._heard, self._next, self._open = 0, 1, set[int]()
+        self._heard, self._next, self._last, self._open = 0, 1, last, set[int]()
         known = self._store.add("sessions", 0)
         if known < last:
             self._store.add("sessions", last - known)
@@ -154,6 +162,9 @@ class Door:
                 self._open.remove(number)
             elif self._store.check([f"card/{number}"]):
                 self._open.remove(number)
+                if number <= self._last:
+                    self._store.set(f"welcome/{number}", _AGAIN)
+                    continue
                 yield number, json.loads(self._store.get(f"card/{number}"))
 
     def refuse(self, number: int, reason: str) -> None:
@@ -221,13 +232,13 @@ class Session:
 
 
 @contextmanager
-def hosted_store(address: str = LOOPBACK) -> Iterator[int]:
+def hosted_store(address: str = LOOPBACK, port: int = 0) -> Iterator[int]:
     """Keep a store, for as long as a run takes, in a process that outlives center and workers; yields its port.
 
-    It listens on `address` alone.
+    It listens on `address` alone, and on a free port where none is given.
     """
-    listening = socket.create_server((address, 0))
-    port: int = listening.getsockname()[1]
+    listening = socket.create_server((address, port))
+    port = listening.getsockname()[1]
     store = dist.TCPStore(
         address, port, is_master=True, wait_for_workers=False, master_listen_fd=listening.detach()
     )  # fmt: skip

@@ -13,8 +13,6 @@ import torch
 from torch import multiprocessing
 
 from gpu_trainer.asynchronous import CenterRun, work
-from gpu_trainer.checkpoint import Checkpoints
-from gpu_trainer.group import Group
 from gpu_trainer.job import Job
 from gpu_trainer.launch import Launched, Processes, launched, said, say
 from gpu_trainer.records import Keep, Tell
@@ -37,21 +35,12 @@ def supervise(job: Job, keep: Keep, predict: bool, device: str, tell: Tell | Non
     assert keep.directory is not None
     with tempfile.TemporaryDirectory(prefix="easgd-") as meeting, hosted_store() as port:
         place = Place(port=port, silence=how.silence)
-        if keep.resume:
-            place.store().add("sessions", _sessions(job, keep.directory))
         processes = _Processes(job, keep, device, tell, how, place, Path(meeting))
         try:
             processes.run(predict)
         finally:
             processes.stop()
     return Result.read(keep.directory)
-
-
-def _sessions(job: Job, directory: Path) -> int:
-    """How many sessions there were before: the numbers of those to come are above."""
-    checkpoints = Checkpoints(directory / "checkpoints", Group())
-    found = checkpoints.newest()
-    return int(checkpoints.state(found, job.config())["sessions"]) if found else 0
 
 
 class _Processes:

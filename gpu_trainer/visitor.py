@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
@@ -79,7 +80,8 @@ class Visitor:
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         if kind is None and not self._over:
-            self._wait(self._ask(Errand.LEAVE, self._blank()))
+            with suppress(RunOver):  # its part is done, with or without a goodbye
+                self._wait(self._ask(Errand.LEAVE, self._blank()))
         self._session = None
 
     def round(self, gradient: GradientOf) -> bool:
@@ -109,7 +111,7 @@ class Visitor:
             visit.answer(carried[-1])
         asked = self._ask(Errand.VISIT, carried)
         point = None if self._luggage.gradients else first_point(self.rule, self._k(self.clock), self.worker)
-        ready = [] if point is None else [taken(point)]
+        ready = [] if point is None else [taken(point)]  # while the exchange is on its way
         answer = self._wait(asked)
         if answer[0] is not Verdict.DONE:
             self._begin(answer)
