@@ -24,6 +24,7 @@ Work = Callable[..., Any]
 """What each process does; picklable, as are its arguments and what it returns."""
 
 _FAILURE = "failure.txt"
+_TALKATIVE = ("torch.distributed.elastic", "torch.distributed.launcher", "torch.multiprocessing.spawn")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +107,9 @@ def start_processes(how: Processes, count: int, work: Work, arguments: tuple[Any
     """
     if dist.is_torchelastic_launched():
         return _work(None, work, arguments, count)
-    for name in ("torch.distributed.elastic", "torch.distributed.launcher", "torch.multiprocessing.spawn"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # what is to be said, the run says itself
+    for name in logging.root.manager.loggerDict:
+        if name.startswith(_TALKATIVE):
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # what is to be said, the run says itself
     os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"  # the launcher's own would listen on all interfaces
     with tempfile.TemporaryDirectory(prefix="easgd-") as meeting:
         config = LaunchConfig(
