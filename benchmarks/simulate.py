@@ -5,18 +5,22 @@
 Synchronous EASGD with p = 8 workers and gradient noise, in double precision. All record the same at every round: the
 center, the workers' mean, their spread, and the loss; then the center alone. JAX runs in a process of its own; without
 ``--jax`` a virtual environment is made for it first. Times are medians of calls that take turns, so that a machine that
-is busy at times is busy for all.
+is busy at times is busy for all. The table is printed, and written between the marks in docs/simulations.md.
 """
 
 import argparse
 import json
 import os
+import platform
+import re
 import subprocess
 import sys
 import tempfile
 import time
 import venv
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 
 import numba
@@ -28,6 +32,9 @@ from simulations import Quadratic, Record, simulate
 from simulations.streams import fill_in_pairs, lay_out
 
 ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "simulations.md"
+MARKS = "<!-- measured by benchmarks/simulate.py: begin -->", "<!-- measured by benchmarks/simulate.py: end -->"
+HEAD = ("replicas × rounds", "recorded", "`simulate`", "NumPy", "JAX", "JAX compiles in", "floor")
 P, ETA, ALPHA, H, SIGMA = 8, 0.1, 0.1, 1.0, 1.0
 CASES = [(1, 20_000, True), (1, 20_000, False), (4096, 400, True), (4096, 400, False)]
 REPEATS = 9
@@ -99,6 +106,7 @@ import json, sys, time
 import jax
 import jax.numpy as jnp
 jax.config.update("jax_enable_x64", True)
+print(jax.__version__, flush=True)
 P, ETA, ALPHA, H, SIGMA = 8, 0.1, 0.1, 1.0, 1.0
 
 def make(replicas, rounds, everything):
@@ -131,6 +139,7 @@ class Jax:
         self.process = subprocess.Popen(
             [python, "-c", JAX], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
+        self.version = self.process.stdout.readline().strip()
 
     def seconds(self, case):
         """Of one call."""
@@ -172,28 +181,67 @@ def cold_starts():
             yield tuple(map(float, done.stdout.split()))
 
 
-def main(python):
-    """Print medians and ratios."""
+def measured(jax, case):
+    """Median seconds of a case by who took them, and what JAX needed to compile it."""
+    runs = {"simulate": ours, "NumPy": numpy_loop, "floor": floor}
+    for function in runs.values():
+        function(*case)
+    first = jax.seconds(case)
+    times = {name: [] for name in (*runs, "JAX")}
+    for _ in range(REPEATS):
+        for name, function in runs.items():
+            times[name].append(seconds(function, case))
+        times["JAX"].append(jax.seconds(case))
+    median = {name: float(np.median(values)) for name, values in times.items()}
+    return median, first - median["JAX"]
+
+
+def row(case, median, compiling):
+    """A case's line of the table: milliseconds, and how many times those of `simulate` they are."""
+    replicas, rounds, everything = case
+    cells = {name: f"{1e3 * value:.3g} ms" for name, value in median.items()}
+    beside = [f"{cells[name]} ({median[name] / median['simulate']:.3g}×)" for name in ("NumPy", "JAX", "floor")]
+    recorded = "center, mean, spread, loss" if everything else "center"
+    return f"{replicas} × {rounds}", recorded, cells["simulate"], *beside[:2], f"{compiling:.1f} s", beside[2]
+
+
+def processor():
+    """The name of this machine's processor."""
+    try:
+        found = re.search("model name.*: (.*)", Path("/proc/cpuinfo").read_text())
+    except OSError:
+        found = None
+    return found[1] if found else platform.processor() or platform.machine()
+
+
+def report(python):
+    """What stands between the marks, as Markdown."""
     (imports, cold), (_, warm) = cold_starts()
-    print(f"first call of a process: {cold:.2f} s compiling, {warm:.2f} s from the cache; imports {imports:.2f} s")
-    jax, runs = Jax(python), {"simulate": ours, "NumPy": numpy_loop, "floor": floor}
-    for case in CASES:
-        for function in runs.values():
-            function(*case)
-        compiling = jax.seconds(case)
-        times = {key: [] for key in (*runs, "JAX")}
-        for _ in range(REPEATS):
-            for key, function in runs.items():
-                times[key].append(seconds(function, case))
-            times["JAX"].append(jax.seconds(case))
-        median = {key: np.median(values) for key, values in times.items()}
-        replicas, rounds, everything = case
-        recorded = "center, mean, spread, loss" if everything else "center"
-        print(f"\n{replicas} x {rounds} rounds, recording {recorded} (JAX compiles in {compiling:.1f} s)")
-        for key, value in median.items():
-            step = 1e9 * value / (P * replicas * rounds)
-            print(f"  {key:9} {1e3 * value:9.2f} ms {step:8.2f} ns a step {value / median['simulate']:8.2f}")
+    jax = Jax(python)
+    rows = [row(case, *measured(jax, case)) for case in CASES]
     jax.process.stdin.close()
+    versions = ", ".join(f"{name} {version(name.lower())}" for name in ("easgd", "numba", "NumPy"))
+    lines = [HEAD, [":---" if name == "recorded" else "---:" for name in HEAD], *rows]
+    return "\n".join(
+        [
+            f"{date.today().isoformat()}, {processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+            f"{versions}, JAX {jax.version}. Medians of {REPEATS} calls that take turns; in brackets, how many times "
+            "the time of `simulate`.",
+            "",
+            *(f"| {' | '.join(line)} |" for line in lines),
+            "",
+            f"The first call of a process takes {cold:.1f} s if everything has to be compiled and {warm:.2f} s from "
+            f"the cache; the imports take {imports:.1f} s.",
+        ]
+    )
+
+
+def main(python):
+    """Print the table and write it into the page."""
+    text = report(python)
+    print(text)
+    before, rest = PAGE.read_text().split(MARKS[0])
+    PAGE.write_text(f"{before}{MARKS[0]}\n\n{text}\n\n{MARKS[1]}{rest.split(MARKS[1])[1]}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import xarray as xr
 
-from easgd_cli.growth import measured_growth
+from easgd_theory.growth import measured_growth
 
 _MISFIT = 1e-6  # up to here a path has one factor, and what was measured is it
 _MOST_POINTS = 2000  # of a curve: the picture shows no more
@@ -39,7 +39,10 @@ def growth_of(result: xr.Dataset) -> float | None:
 
 
 def curves(result: xr.Dataset) -> xr.Dataset:
-    """What `figures.draw.simulation` draws: mean and standard deviation over the replicas, at up to 2,000 rounds."""
+    """What `figures.draw.simulation` draws: mean and standard deviation over the replicas, at up to 2,000 rounds.
+
+    Where time is simulated, the mean time at which these rounds end is the coordinate `time`.
+    """
     rounds = np.arange(result.sizes["round"])
     some = np.unique(np.linspace(0, rounds[-1], min(len(rounds), _MOST_POINTS)).round().astype(int))
     observed = over_replicas(result.assign_coords(round=rounds).isel(round=some))
@@ -48,4 +51,6 @@ def curves(result: xr.Dataset) -> xr.Dataset:
     deviation = observed.sel(statistic="variance", drop=True).fillna(0.0) ** 0.5
     kinds = xr.Variable("kind", ["mean", "low", "high"])
     shown = xr.concat([mean, mean - deviation, mean + deviation], kinds)
+    if "time" in shown:
+        shown = shown.assign_coords(time=mean["time"])
     return shown.assign_attrs(result.attrs)

@@ -38,7 +38,6 @@ from easgd_theory.schedules import Asynchronous, RandomOrder, RoundRobin, Schedu
 from easgd_theory.times import Times
 
 if TYPE_CHECKING:
-    import numpy as np
     import xarray as xr
 
     from easgd_theory.algorithm import Algorithm
@@ -61,7 +60,7 @@ class Job:
     rounds: int
     replicas: int
     seed: int
-    start: float | list[float] | None
+    start: float | list[float]
     recorded: Mapping[str, bool]
     data: Path | None
     picture: Path | None
@@ -92,15 +91,6 @@ class Job:
                 "may be kept; --statistics keeps mean and variance in place of every replica"
             )
 
-    def first_state(self, algorithm: Algorithm, schedule: Schedule) -> np.ndarray | None:
-        """The start as the library takes it: of one number every x is that, the rest 0."""
-        import numpy as np
-
-        if self.start is None or isinstance(self.start, list):
-            return None if self.start is None else np.array(self.start)
-        names = (*algorithm.worker * schedule.workers(), *algorithm.center)
-        return np.where([name == "x" for name in names], self.start, 0.0)
-
 
 def run(job: Job, algorithm: Algorithm, schedule: Schedule) -> xr.Dataset:
     """Simulate; a bar shows the progress, and with a checkpoint an interrupted run says that it can be continued."""
@@ -122,7 +112,7 @@ def run(job: Job, algorithm: Algorithm, schedule: Schedule) -> xr.Dataset:
             rounds=job.rounds,
             replicas=job.replicas,
             seed=job.seed,
-            start=job.first_state(algorithm, schedule),
+            start=job.start,
             record=Record(**job.recorded),
             progress=lambda done, _: bar.reach(done),
             checkpoint=path,
@@ -189,8 +179,9 @@ def command() -> click.Command:
         click.Option(
             ["--start"],
             type=FiniteNumbers(),
-            help="Where every x starts, or with commas all variables, worker by worker and then the center.  "
-            "[default: 1]",
+            default=1.0,
+            show_default="1",
+            help="Where every x starts, or with commas all variables, worker by worker and then the center.",
         ),
         click.Option(["--loss"], is_flag=True, help="Record the objective at the center."),
         click.Option(["--spread"], is_flag=True, help="Record the workers' mean squared distance from the center."),
@@ -228,7 +219,7 @@ def _run(
     rounds: int | None,
     replicas: int,
     seed: int,
-    start: float | list[float] | None,
+    start: float | list[float],
     loss: bool,
     spread: bool,
     worker_mean: bool,

@@ -31,8 +31,9 @@ def simulation(data: xr.Dataset) -> Figure:
     data : xarray.Dataset
         Some of `center`, `worker_mean` (kind, round, coordinate), `loss`, `spread` (kind, round), where `kind` is the
         mean over the replicas, and the low and the high end of a band around it; attributes as `simulations.simulate`
-        gives them.
+        gives them. With a coordinate `time` (round,) the seconds in it are the abscissa, else the rounds are.
     """
+    along = data["time"] if "time" in data.coords else data["round"]
     names = [name for name in _OBSERVABLES if name in data]
     figure = new_figure(6.4, 1.0 + 2.2 * len(names), data)
     axes = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
@@ -40,25 +41,26 @@ def simulation(data: xr.Dataset) -> Figure:
         observable = data[name].clip(-_LARGEST, _LARGEST)
         if "coordinate" in observable.dims:
             for j in islice(range(data.sizes["coordinate"]), _MOST_COORDINATES):
-                _band(ax, data["round"], observable.isel(coordinate=j))
+                _band(ax, along, observable.isel(coordinate=j))
             if float(abs(observable).max()) > _HUGE:
                 ax.set_yscale("symlog", linscale=2.0)
                 ax.yaxis.get_major_locator().set_params(numticks=9)
         else:
-            _band(ax, data["round"], observable)
+            _band(ax, along, observable)
             ax.set_yscale("log" if float(observable.sel(kind="mean").min()) > 0 else "linear")
         ax.set_ylabel(_OBSERVABLES[name])
-    axes[-1].set(xlabel="round", xlim=(0, max(int(data["round"][-1]), 1)))
     replicas = data.attrs["replicas"]
+    seconds = "simulated seconds" if replicas == 1 else "simulated seconds, mean of the replicas"
+    axes[-1].set(xlabel="round" if along.name == "round" else seconds, xlim=(0, float(along.max()) or 1.0))
     band = f", mean and standard deviation of {replicas} replicas" if replicas > 1 else ""
     axes[0].set_title(f"{data.attrs['algorithm']}, {schedule_name(data)}{band}")
     return figure
 
 
-def _band(ax: Axes, rounds: xr.DataArray, observable: xr.DataArray) -> None:
-    (line,) = ax.plot(rounds, observable.sel(kind="mean"), linewidth=1.2)
+def _band(ax: Axes, along: xr.DataArray, observable: xr.DataArray) -> None:
+    (line,) = ax.plot(along, observable.sel(kind="mean"), linewidth=1.2)
     low, high = observable.sel(kind="low"), observable.sel(kind="high")
-    ax.fill_between(rounds, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
+    ax.fill_between(along, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
 
 
 @in_style

@@ -21,7 +21,6 @@ from easgd_theory import (
     stationary_covariance,
 )
 from easgd_theory.algorithm import Algorithm
-from easgd_theory.maps import state_names
 from easgd_theory.schedules import Schedule
 from figures.data import attributes
 from simulations import DoubleWell, Quadratic, Record, simulate
@@ -80,8 +79,7 @@ def trajectories(
 
 def _center(rule: Algorithm, p: int, rounds: int, start: float) -> np.ndarray:
     """The center after each of the rounds; shape (rounds + 1,)."""
-    first = np.array([start * name.startswith("x_") for name in state_names(type(rule), p)])
-    return simulate(rule, RoundRobin(p=p), Quadratic(h=1.0), rounds=rounds, start=first).center.values[0, :, 0]
+    return simulate(rule, RoundRobin(p=p), Quadratic(h=1.0), rounds=rounds, start=start).center.values[0, :, 0]
 
 
 def double_well_trap(

@@ -8,6 +8,8 @@ from numba import njit
 LIMIT = 1e150
 """A variable beyond this has diverged; its square is still a number."""
 
+U = np.uint64  # an index that numba need not ask whether it is negative: else a loop is no vector loop
+
 _compiled = njit(cache=True, nogil=True, error_model="numpy")
 _inlined = njit(cache=True, nogil=True, error_model="numpy", forceinline=True)  # where calling takes longer than doing
 
@@ -109,49 +111,83 @@ def delays(order, pulls, pushes, pushed, seen, per_round, out):
         out[t, 1] = largest if count else np.nan
 
 
-@_compiled
-def means(positions, out):
-    """Mean over the workers; shapes (rounds, workers, entries) and (rounds, entries)."""
-    rounds, workers, entries = positions.shape
-    for t in range(rounds):
-        if entries < workers:
-            for e in range(entries):
-                total = 0.0
-                for i in range(workers):
-                    total += positions[t, i, e]
-                out[t, e] = total / workers
-        else:
-            out[t] = 0.0
-            for i in range(workers):
-                for e in range(entries):
-                    out[t, e] += positions[t, i, e]
-            for e in range(entries):
-                out[t, e] /= workers
+@_inlined
+def mean_of(values, row, first, step, count):
+    """Mean of `count` values of a row: from `first` on, `step` apart."""
+    total, q = 0.0, U(first)
+    for _ in range(count):
+        total += values[row, q]
+        q += U(step)
+    return total / count
+
+
+@_inlined
+def squares_of(values, row, first, step, count, centers, at, entries):
+    """Sum of the squares of such values less those of a row of `entries` centers, which are taken again and again."""
+    total, q, e = 0.0, U(first), U(first)
+    for _ in range(count):
+        total += (values[row, q] - centers[at, e]) ** 2
+        q += U(step)
+        e = e + U(step) if e + U(step) < U(entries) else U(first)
+    return total
 
 
 @_compiled
-def spreads(positions, centers, out):
-    """Mean over the workers of the squared distance from the center.
+def write(values, record, row, column, lane, lanes):
+    """Values of shape (rounds, entries) into the columns from `column` on; of an entry the lane is the last index."""
+    for t in range(values.shape[0]):
+        e = U(0)
+        for j in range(values.shape[1] // lanes):
+            for r in range(lanes):
+                record[row + t, column + j, U(lane) + U(r)] = values[t, e + U(r)]
+            e += U(lanes)
 
-    Shapes (rounds, workers, coordinates, replicas), (rounds, coordinates, replicas) and (rounds, replicas).
+
+@_compiled
+def write_means(states, x, entries, record, row, column, lane, lanes):
+    """Means over the workers of their variable `x`; the longer axis is the inner loop.
+
+    Shapes (rounds, variables, workers * entries) and (rounds, columns, replicas).
     """
-    rounds, workers, coordinates, replicas = positions.shape
-    for t in range(rounds):
-        if replicas < workers:
-            for r in range(replicas):
-                total = 0.0
-                for i in range(workers):
-                    for j in range(coordinates):
-                        total += (positions[t, i, j, r] - centers[t, j, r]) ** 2
-                out[t, r] = total / workers
+    p = states.shape[2] // entries
+    for t in range(states.shape[0]):
+        e = U(0)
+        for j in range(entries // lanes):
+            if entries < p:
+                for r in range(lanes):
+                    record[row + t, column + j, lane + r] = mean_of(states[t], x, e + U(r), entries, p)
+            else:
+                for r in range(lanes):
+                    record[row + t, column + j, U(lane) + U(r)] = 0.0
+                for i in range(p):
+                    q = U(i) * U(entries) + e
+                    for r in range(lanes):
+                        record[row + t, column + j, U(lane) + U(r)] += states[t, x, q + U(r)]
+                for r in range(lanes):
+                    record[row + t, column + j, U(lane) + U(r)] /= p
+            e += U(lanes)
+
+
+@_compiled
+def write_spreads(states, x, centers, record, row, column, lane, lanes):
+    """Means over the workers of the squared distance of `x` from the center; shapes as for `write_means`."""
+    entries = centers.shape[1]
+    p, terms = states.shape[2] // entries, states.shape[2] // lanes
+    for t in range(states.shape[0]):
+        if lanes < p:
+            for r in range(lanes):
+                record[row + t, column, lane + r] = squares_of(states[t], x, r, lanes, terms, centers, t, entries) / p
         else:
-            out[t] = 0.0
-            for i in range(workers):
-                for j in range(coordinates):
-                    for r in range(replicas):
-                        out[t, r] += (positions[t, i, j, r] - centers[t, j, r]) ** 2
-            for r in range(replicas):
-                out[t, r] /= workers
+            for r in range(lanes):
+                record[row + t, column, U(lane) + U(r)] = 0.0
+            for n in range(terms):
+                q = U(n) * U(lanes)
+                e = q % U(entries)
+                for r in range(lanes):
+                    distance = states[t, x, q + U(r)] - centers[t, e + U(r)]
+                    record[row + t, column, U(lane) + U(r)] += distance**2
+            for r in range(lanes):
+                record[row + t, column, U(lane) + U(r)] /= p
 
 
 @_compiled

@@ -5,28 +5,33 @@ from __future__ import annotations
 import numpy as np
 from numba.core.errors import NumbaError
 
-from simulations.arrays import LIMIT
-from simulations.observables import AT_START, note
+from simulations.arrays import LIMIT, beyond
+from simulations.kernels import Seen
+from simulations.observables import AT_START, Sheet, complete, observe
 from simulations.problem import Problem
 from simulations.state import Block
-from simulations.windows import Source, Window
+from simulations.windows import Source, Window, everyone
 
 
 class Room:
     """Arrays that a block's kernels work in; their contents are of no interest between the windows."""
 
-    def __init__(self, problem: Problem, block: Block) -> None:
-        self.problem, self.block = problem, block
+    def __init__(self, problem: Problem, block: Block, sheet: Sheet) -> None:
+        self.problem, self.block, self.record = problem, block, sheet.record
         rule, group, p, entries = type(problem.algorithm), problem.group, problem.p, problem.d * block.lanes
         worker, size = len(rule.worker), group * entries
         coefficients = problem.pieces.coefficients
-        given = np.tile(np.repeat(coefficients, block.lanes), group) if coefficients.size else np.empty(size)
+        given = np.empty((group, problem.d, block.lanes))
+        if coefficients.size:
+            given[:] = coefficients[:, None]
         self.old, self.scratch = np.empty((worker, size)), np.empty((worker, entries))
         self.total, self.others, self.everyone = np.empty(entries), np.zeros(entries), np.empty(entries)
-        self.points, self.given, self.where = np.empty(size), given, np.empty(entries, dtype=np.int64)
-        self.who = np.repeat(np.arange(group)[:, None], block.lanes, axis=1)
-        self.kept = problem.columns.kept(rule)
-        self.iterate = block.center[rule.center.index("x")] if rule.center else block.workers[rule.worker.index("x")]
+        self.points, self.given, self.where = np.empty(size), given.ravel(), np.empty(entries, dtype=np.int64)
+        self.who = everyone(group, block.lanes)
+        self.kept = problem.kept
+        columns, iterate = problem.columns, rule.center.index("x") if rule.center else problem.x
+        self.seen = Seen(sheet.first, sheet.lane, columns.worker_mean, columns.spread, problem.x, iterate)
+        self.iterate = (block.center if rule.center else block.workers)[iterate]
         self.centers = np.empty((problem.window, entries))
         self.states = np.empty((problem.window, len(self.kept), p * entries))
 
@@ -35,6 +40,11 @@ class Room:
         problem, state = self.problem, (self.block.workers, self.block.center)
         scalars, span = problem.pieces.scalars, (window.low, first, window.high)
         snapshots = (self.iterate, self.centers, self.kept, self.states)
+        if problem.lone:
+            return problem.kernels.rounds_of_one(
+                *state, self.given, window.table, window.draws, window.noise, scalars, *span, lost, self.record,
+                self.seen,
+            )  # fmt: skip
         if problem.at_once:
             return problem.kernels.rounds_at_once(
                 *state, self.total, self.others, self.given, window.table, window.draws, window.noise, scalars,
@@ -53,21 +63,17 @@ class Room:
         )  # fmt: skip
 
 
-def run(problem: Problem, block: Block, first: int, last: int, record: np.ndarray) -> None:
-    """Rounds first, ..., last - 1 of a block, in place; round 0 is the start, which is only recorded.
-
-    Parameters
-    ----------
-    record : ndarray, shape (last - first, columns, lanes)
-        Filled.
-    """
-    room, source = Room(problem, block), Source(problem, block)
+def run(problem: Problem, block: Block, first: int, last: int, sheet: Sheet) -> None:
+    """Rounds first, ..., last - 1 of a block, in place; round 0 is the start, which is only recorded."""
+    room, source = Room(problem, block, sheet), Source(problem, block)
     if first == 0:
         room.centers[0], room.states[0] = room.iterate, block.workers[room.kept]
-        park(block, 0)
-        note(problem, room.centers[:1], room.states[:1], room.kept, AT_START, block.diverged, record[:1], 0)
+        if beyond(block.workers) + beyond(block.center):
+            park(block, 0)
+        observe(problem, room.centers[:1], room.states[:1], sheet, 0)
+        complete(problem, AT_START, block.diverged, sheet, 0, 1)
     reached = max(first, 1)
-    while reached < last and not np.any(block.ended >= 0):
+    while reached < last and block.ended.max() < 0:
         low, asked = reached, min(reached + problem.window, last)
         window = source.draw(low, asked)
         advance(problem, block, room, window)
@@ -75,9 +81,10 @@ def run(problem: Problem, block: Block, first: int, last: int, record: np.ndarra
         if reached < asked:
             block.ended[:] = reached
         if reached > low:
-            size, rows = reached - low, record[low - first : reached - first]
-            note(problem, room.centers[:size], room.states[:size], room.kept, window.course, block.diverged, rows, low)
-    record[reached - first :] = np.nan  # nobody was left
+            if not problem.lone:
+                observe(problem, room.centers[: reached - low], room.states[: reached - low], sheet, low)
+            complete(problem, window.course, block.diverged, sheet, low, reached)
+    sheet.part(reached, last)[:] = np.nan  # nobody was left
     source.finish()
 
 

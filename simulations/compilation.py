@@ -30,6 +30,7 @@ class Kernels(NamedTuple):
 
     rounds: Callable[..., int]
     rounds_at_once: Callable[..., int]
+    rounds_of_one: Callable[..., int]
     split_rounds: Callable[..., int]
 
 
@@ -43,15 +44,23 @@ def kernels_of(algorithm: Algorithm, pieces: Pieces) -> Kernels:
     """
     rule = type(algorithm)
     functions = (*(getattr(rule, name, None) for name in _FUNCTIONS), pieces.slope, pieces.gradient)
-    names = (rule.worker, rule.center, rule.gather, rule.parameters(), rule.options())
-    key = (names, *(function and function.__code__ for function in functions))
-    digest = _digests.get(key) or digest_of(_frame(), functions, names)
-    if all(map(_is_closed, functions)):  # then equal code is an equal function: a short run need not look twice
-        _digests[key] = digest
+    digest = _digest(functions, rule)
     if digest not in _compiled:
         _check_messages(algorithm)
         _compiled[digest] = _compile(algorithm, pieces, digest)
     return _compiled[digest]
+
+
+def _digest(functions: tuple[Any, ...], rule: type[Algorithm] | None = None) -> str:
+    """The name of what is made of these functions and, if there is one, of a rule's variables and parameters."""
+    key = (rule, *functions)
+    found = _digests.get(key)
+    if found is None:
+        names = rule and (rule.worker, rule.center, rule.gather, rule.parameters(), rule.options())
+        found = digest_of(_frame(), functions, names)
+        if all(map(_is_closed, functions)):  # then it stays what it is: a short run need not look twice
+            _digests[key] = found
+    return found
 
 
 def _is_closed(function: Any) -> bool:
@@ -66,7 +75,7 @@ _digests: dict[tuple[Any, ...], str] = {}
 
 def loss_of(pieces: Pieces) -> Callable[..., None]:
     """The objective's loss, compiled or from the cache."""
-    digest = digest_of(_frame(), pieces.loss)
+    digest = _digest((pieces.loss,))
     if digest not in _compiled:
         _compiled[digest] = _definition(pieces.loss, digest)
     return _compiled[digest]
@@ -123,12 +132,15 @@ def _compile(algorithm: Algorithm, pieces: Pieces, digest: str) -> Kernels:
 def _access(rule: type[Algorithm], names: tuple[str, ...]) -> dict[str, Any]:
     """How a worker, the center and the parameters are read from arrays and written to them, as named tuples."""
     types = {"Worker": rule.Worker, "Center": rule.Center, "Parameters": namedtuple("Parameters", names)}
+    unpacked = f"{_items('a[{i}, e]', rule.center)}, = c; " if rule.center else ""
     sources = {
         "load_worker": f"(a, e): return Worker({_items('a[{i}, e]', rule.worker)})",
         "load_center": f"(a, e): return Center({_items('a[{i}, e]', rule.center)})",
         "load_parameters": f"(a, e): return Parameters({_items('a[e, {i}]', names)})",
+        "size_of_worker": f"(a, e): return {_items('abs(a[{i}, e])', rule.worker, ' + ')}",
+        "size_of_center": f"(a, e): return {_items('abs(a[{i}, e])', rule.center, ' + ') or 0.0}",
         "store_worker": f"(a, e, w): {_items('a[{i}, e]', rule.worker)}, = w; return Worker(*w)",
-        "store_center": f"(a, e, c): {_items('a[{i}, e]', rule.center)}, = c" if rule.center else "(a, e, c): pass",
+        "store_center": f"(a, e, c): {unpacked}return Center(*c)",
     }
     namespace: dict[str, Any] = dict(types)
     for name, source in sources.items():
@@ -136,8 +148,8 @@ def _access(rule: type[Algorithm], names: tuple[str, ...]) -> dict[str, Any]:
     return {name: _jit(namespace[name], namespace) for name in sources}
 
 
-def _items(form: str, names: tuple[str, ...]) -> str:
-    return ", ".join(form.format(i=i) for i in range(len(names)))
+def _items(form: str, names: tuple[str, ...], between: str = ", ") -> str:
+    return between.join(form.format(i=i) for i in range(len(names)))
 
 
 def _definition(function: Any, digest: str = "") -> Any:

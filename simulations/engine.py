@@ -12,6 +12,7 @@ import numba
 import numpy as np
 
 from simulations.blocks import run
+from simulations.observables import Sheet
 from simulations.problem import Problem
 from simulations.state import Block, State
 from simulations.statistics import Moments, merge, moments
@@ -78,11 +79,10 @@ class Run:
 
         def recorded(block: Block) -> Moments | None:
             if self.moments is None:
-                lanes = slice(block.first, block.first + block.lanes)
-                run(problem, block, first, last, self.record[first:last, :, lanes])
+                run(problem, block, first, last, Sheet(self.record, 0, block.first, block.lanes))
                 return None
             record = np.empty((last - first, problem.width, block.lanes))
-            run(problem, block, first, last, record)
+            run(problem, block, first, last, Sheet(record, first, 0, block.lanes))
             return moments(record)
 
         futures = [pool.submit(recorded, block) for block in self.blocks] if pool else []

@@ -10,13 +10,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
-from simulations.arrays import beyond, copy, fetch, find, observe, place, put_back
+from simulations.arrays import LIMIT, U, beyond, copy, fetch, find, mean_of, observe, place, put_back, squares_of
 
 MEET, MESSAGE, CENTER = 0, 1, 2  # the phases of a visit
-
-U = np.uint64  # an index that numba need not ask whether it is negative: else a loop is no vector loop
 
 
 class Draws(NamedTuple):
@@ -34,6 +30,20 @@ class Draws(NamedTuple):
     origin: int
 
 
+class Seen(NamedTuple):
+    """What `rounds_of_one` writes where: the record's first round, its lane, and the columns of mean and spread or -1.
+
+    Among the variables of the worker and of the center, `x` and `iterate` are the places of x.
+    """
+
+    first: int
+    lane: int
+    mean: int
+    spread: int
+    x: int
+    iterate: int
+
+
 def nothing(*_):
     """Stands where a rule has no value to give; never run then."""
     return 0.0
@@ -48,14 +58,14 @@ def stay(variables, *_):
 # how an element of the arrays is read and written.
 query = local_query = message = slope = gradient = nothing
 visit = local = absorb = stay
-load_worker = load_center = load_parameters = store_center = nothing
-store_worker = stay
+load_worker = load_center = load_parameters = size_of_worker = size_of_center = nothing
+store_worker = store_center = stay
 RULE = COUPLED = EVERYONE = None
 
 
-def meet(workers, center, q, e, k, given, noise, z, y, scalars, sends):
-    """One element's step that reads the center; returns the message of a worker that has no more steps to make."""
-    w, c = load_worker(workers, q), load_center(center, e)
+def meet(workers, q, c, k, given, noise, z, y, scalars, sends):
+    """One element's step that reads the center c; returns the message of a worker that has no more steps to make."""
+    w = load_worker(workers, q)
     g = slope(query(w, c, k), given, noise[z], noise[y], scalars)
     after = store_worker(workers, q, visit(w, c, k, g))
     return message(RULE, k, w, after, c) if sends else 0.0
@@ -71,17 +81,16 @@ def meet_all(workers, center, first, count, k, given, noise, at, variate, scalar
             y = z + U(variate)
             for e in range(entries):
                 j = U(e)
-                total[e] += meet(
-                    workers, center, q + j, e, k, given[here + j], noise, z + j, y + j, scalars, sends
-                )  # fmt: skip
+                c = load_center(center, e)
+                total[e] += meet(workers, q + j, c, k, given[here + j], noise, z + j, y + j, scalars, sends)
     else:
         for e in range(entries):
-            sum_, z = 0.0, U(at + e)
+            sum_, z, c = 0.0, U(at + e), load_center(center, e)
             y = z + U(variate)
             for i in range(count):
                 j = U(i) * U(entries)
                 q = j + U(e)
-                sum_ += meet(workers, center, q, e, k, given[q], noise, z + j, y + j, scalars, sends)
+                sum_ += meet(workers, q, c, k, given[q], noise, z + j, y + j, scalars, sends)
             total[e] = sum_
 
 
@@ -263,6 +272,35 @@ def rounds_at_once(
         take(center, total, others, p, p, k)
         observe(t - window, workers, iterate, centers, kept, states)
         if beyond(workers) + beyond(center) != lost:
+            return -t
+    return last
+
+
+def rounds_of_one(
+    workers, center, given, table, draws, noise, scalars, window, first, last, lost, record, seen,
+):  # fmt: skip
+    """The case of `rounds_at_once` with one element only, whose center stays in a register.
+
+    It writes the center, the mean and the spread of the workers into the record at once: there `seen` says where.
+    """
+    k, p, c = load_parameters(table, 0), workers.shape[1], load_center(center, 0)
+    for t in range(first, last):
+        clock = t - 1 - draws.origin
+        total, size, z = 0.0, 0.0, U((clock & 1) * draws.odd + (clock >> 1) * draws.pair)
+        y = z + U(draws.variate)
+        for i in range(p):
+            j = U(i)
+            total += meet(workers, j, c, k, given[j], noise, z + j, y + j, scalars, True)
+            size += size_of_worker(workers, j)
+        c = store_center(center, 0, absorb(c, total, k, p, p))
+        row = U(t - seen.first)
+        record[row, 0, seen.lane] = c.x
+        if seen.mean >= 0:
+            record[row, seen.mean, seen.lane] = mean_of(workers, seen.x, 0, 1, p)
+        if seen.spread >= 0:
+            record[row, seen.spread, seen.lane] = squares_of(workers, seen.x, 0, 1, p, center, seen.iterate, 1) / p
+        # No variable is beyond the limit where the sum of all is not; to count each time takes a third of the time.
+        if not size + size_of_center(center, 0) <= LIMIT and beyond(workers) + beyond(center) != lost:
             return -t
     return last
 

@@ -2,60 +2,72 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from simulations.arrays import means, spreads
+from simulations.arrays import write, write_means, write_spreads
 from simulations.problem import Problem
 
 AT_START = np.array([[0.0, np.nan, np.nan]])
 """What `windows.Window.course` is for round 0."""
 
 
-def note(
-    problem: Problem,
-    centers: np.ndarray,
-    states: np.ndarray,
-    kept: np.ndarray,
-    course: np.ndarray,
-    diverged: np.ndarray,
-    record: np.ndarray,
-    first: int,
-) -> None:
-    """Write the observables of some rounds into the record, whose rows begin with round `first`.
+class Sheet(NamedTuple):
+    """A block's part of a record: its rows begin with round `first`, the block's replicas with `lane`.
+
+    The whole `record`, of shape (rounds, columns, replicas), is contiguous, as the compiled loops want it.
+    """
+
+    record: np.ndarray
+    first: int
+    lane: int
+    lanes: int
+
+    def part(self, low: int, high: int) -> np.ndarray:
+        """The rows low, ..., high - 1 of the block; a view of shape (rounds, columns, lanes)."""
+        return self.record[low - self.first : high - self.first, :, self.lane : self.lane + self.lanes]
+
+
+def observe(problem: Problem, centers: np.ndarray, states: np.ndarray, sheet: Sheet, low: int) -> None:
+    """Write what is seen of the center and the workers in the rounds from `low` on.
 
     Parameters
     ----------
     centers, states : ndarray
         As in `kernels.rounds`.
-    kept : int ndarray
-        Which of the worker's variables `states` holds.
+    """
+    record, first, lane, lanes = sheet
+    rounds, entries, columns, row = *centers.shape, problem.columns, low - first
+    write(centers, record, row, 0, lane, lanes)
+    if columns.worker_mean >= 0 or columns.spread >= 0:
+        x = problem.kept.tolist().index(problem.x)
+        if columns.worker_mean >= 0:
+            write_means(states, x, entries, record, row, columns.worker_mean, lane, lanes)
+        if columns.spread >= 0:
+            write_spreads(states, x, centers, record, row, columns.spread, lane, lanes)
+    if columns.workers >= 0:
+        write(states.reshape(rounds, -1), record, row, columns.workers, lane, lanes)
+
+
+def complete(problem: Problem, course: np.ndarray, diverged: np.ndarray, sheet: Sheet, low: int, high: int) -> None:
+    """Write what remains of the rounds low, ..., high - 1: times, the loss, and who has diverged.
+
+    Parameters
+    ----------
     course : ndarray, shape (rounds, 3)
         As in `windows.Window`.
     diverged : int ndarray, shape (lanes,)
     """
-    rounds, p, d, lanes, columns = len(centers), problem.p, problem.d, len(diverged), problem.columns
-    center, workers = centers.reshape(rounds, d, lanes), states.reshape(rounds, len(kept), p, d, lanes)
-    record[:, :d] = center
+    columns, rows = problem.columns, sheet.part(low, high)
     if columns.time >= 0:
-        record[:, columns.time] = course[:, :1]
+        rows[:, columns.time] = course[:, :1]
     if columns.staleness >= 0:
-        record[:, columns.staleness : columns.staleness + 2] = course[:, 1:, None]
-    if columns.worker_mean >= 0 or columns.spread >= 0:
-        x = list(kept).index(type(problem.algorithm).worker.index("x"))
-        positions = np.ascontiguousarray(workers[:, x])
-    if columns.worker_mean >= 0:
-        mean = np.empty((rounds, d * lanes))
-        means(positions.reshape(rounds, p, d * lanes), mean)
-        record[:, columns.worker_mean : columns.worker_mean + d] = mean.reshape(rounds, d, lanes)
-    if columns.spread >= 0:
-        value = np.empty((rounds, lanes))
-        spreads(positions, center, value)
-        record[:, columns.spread] = value
+        rows[:, columns.staleness : columns.staleness + 2] = course[:, 1:, None]
     if columns.loss >= 0:
-        value = np.empty((rounds, lanes))
-        problem.loss(center, value, problem.pieces.data)
-        record[:, columns.loss] = value
-    if columns.workers >= 0:
-        record[:, columns.workers :] = workers.reshape(rounds, -1, lanes)
-    for lane in np.flatnonzero(diverged >= 0):
-        record[max(diverged[lane] - first, 0) :, :, lane] = np.nan
+        value = np.empty((high - low, sheet.lanes))
+        problem.loss(np.ascontiguousarray(rows[:, : problem.d]), value, problem.pieces.data)
+        rows[:, columns.loss] = value
+    if diverged.max() >= 0:
+        for lane in np.flatnonzero(diverged >= 0):
+            rows[max(diverged[lane] - low, 0) :, :, lane] = np.nan

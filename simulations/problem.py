@@ -36,13 +36,6 @@ class Columns(NamedTuple):
     loss: int
     workers: int
 
-    def kept(self, rule: type[Algorithm]) -> np.ndarray:
-        """The worker's variables that are needed."""
-        if self.workers >= 0:
-            return np.arange(len(rule.worker))
-        needed = self.worker_mean >= 0 or self.spread >= 0
-        return np.array([rule.worker.index("x")] if needed else [], dtype=np.int64)
-
 
 class Parameters:
     """The algorithm's parameters as rows over the worker's clock; one row where none of them varies."""
@@ -120,11 +113,30 @@ class Problem:
         return np.array([numbers[phase] for phase in visit.phases(type(self.algorithm))])
 
     @cached_property
+    def kept(self) -> np.ndarray:
+        """The worker's variables that are recorded or needed for what is recorded."""
+        rule, columns = type(self.algorithm), self.columns
+        if columns.workers >= 0:
+            return np.arange(len(rule.worker))
+        needed = columns.worker_mean >= 0 or columns.spread >= 0
+        return np.array([rule.worker.index("x")] if needed else [], dtype=np.int64)
+
+    @cached_property
+    def x(self) -> int:
+        """The place of x among the worker's variables."""
+        return type(self.algorithm).worker.index("x")
+
+    @cached_property
     def at_once(self) -> bool:
         """Whether this is the case of `kernels.rounds_at_once`."""
         together = self.group == self.p and not self.drawn
         simple = self.pieces.gradient is None and not self.parameters.vary
         return together and simple and self.tau == 1 and self.phases.tolist() == [MEET, MESSAGE, CENTER]
+
+    @cached_property
+    def lone(self) -> bool:
+        """Whether this is the case of `kernels.rounds_of_one`."""
+        return self.at_once and self.d * self.lanes == 1 and self.columns.workers < 0
 
     @cached_property
     def loss(self) -> Callable[..., None]:

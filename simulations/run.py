@@ -30,7 +30,7 @@ def simulate(
     rounds: int,
     replicas: int = 1,
     seed: int = 0,
-    start: Any = None,
+    start: Any = 1.0,
     record: Record = CENTER_ONLY,
     progress: Callable[[int, int], None] | None = None,
     checkpoint: str | PathLike[str] | None = None,
@@ -53,8 +53,8 @@ def simulate(
     seed : int, default 0
         Below 2^63. The same seed gives the same bits, whatever the number of threads, on the same machine and with the
         same versions; replica 7 is the same among 8 and among 8000.
-    start : array of shape (n,), (n, d) or (replicas, n, d), optional
-        All variables in the order of ``iteration_map(...).state``; by default every x is 1, the rest 0.
+    start : float or array of shape (n,), (n, d) or (replicas, n, d), default 1.0
+        Where every x starts, the rest being 0; or all variables, in the order of ``iteration_map(...).state``.
     record : Record, optional
         What to record beside the center; by default nothing.
     progress : callable, optional
@@ -164,17 +164,18 @@ def _whole(name: str, value: Any, low: int, high: int) -> int:
 
 def _start(rule: type[Algorithm], p: int, replicas: int, dimension: int | None, start: Any) -> np.ndarray:
     n = p * len(rule.worker) + len(rule.center)
-    if start is None:
-        worker, center = ([float(name == "x") for name in names] for names in (rule.worker, rule.center))
-        return np.repeat(np.concatenate([np.tile(worker, p), center])[None, :, None], dimension or 1, axis=2)
     state = as_real("start", start)
     shape = state.shape
+    if state.ndim == 0:
+        state = np.where([name == "x" for name in (*rule.worker * p, *rule.center)], state, 0.0)
     if state.ndim == 1:
         state = np.repeat(state[:, None], dimension or 1, axis=1)
     if state.ndim == 2:
         state = state[None]
     if state.ndim != 3 or len(state) not in (1, replicas) or state.shape[1] != n or state.shape[2] == 0:
-        raise ValueError(f"start must have the shape ({n},), ({n}, d) or ({replicas}, {n}, d), got {shape}")
+        raise ValueError(
+            f"start must be a number or have the shape ({n},), ({n}, d) or ({replicas}, {n}, d), got {shape}"
+        )
     if dimension not in (None, state.shape[2]):
         raise ValueError(f"start must have the objective's d={dimension} coordinates, got the shape {shape}")
     return state

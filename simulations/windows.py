@@ -34,6 +34,13 @@ class Window(NamedTuple):
     course: np.ndarray = np.empty((0, 3))
 
 
+def everyone(workers: int, lanes: int) -> np.ndarray:
+    """The number of each worker, in each lane; shape (workers, lanes)."""
+    numbers = np.empty((workers, lanes), dtype=np.int64)
+    numbers[:] = np.arange(workers)[:, None]
+    return numbers
+
+
 class Source:
     """Draws the windows of a block."""
 
@@ -45,10 +52,13 @@ class Source:
         # Evaluations come in pairs; of pulls and pushes not quite half are pulls.
         room = problem.window * per_round + max(2 * per_round // problem.tau, problem.split * per_round)
         self.noise = np.empty(room) if room else np.zeros(problem.p * self.entries)
-        self.order = np.repeat(np.arange(problem.p)[:, None], block.lanes, axis=1)
+        self.order = everyone(problem.p, block.lanes)
         schedule = problem.asynchronous
-        self.arrivals = Arrivals(problem, schedule, block) if schedule is not None else None
-        self.pushed = int(np.sum((block.events + (not pulls_first(problem))) >> 1 if problem.split else block.events))
+        self.arrivals, self.pushed = None, 0
+        if schedule is not None:
+            self.arrivals = Arrivals(problem, schedule, block)
+            events = (block.events + (not pulls_first(problem))) >> 1 if problem.split else block.events
+            self.pushed = int(np.sum(events))
         if room and not problem.drawn:
             evaluation = self.shapes.size * problem.p * self.entries
             self.pairs = -(-_TILE // evaluation)

@@ -17,7 +17,6 @@ from test_cli import easgd
 import easgd_cli.progress
 import simulations
 from easgd_cli import simulate as command
-from easgd_cli.growth import measured_growth
 from easgd_cli.output import new_directory
 from easgd_theory import (
     EASGD,
@@ -30,6 +29,7 @@ from easgd_theory import (
     Synchronous,
     spectral_radius,
 )
+from easgd_theory.growth import measured_growth
 from simulations import DoubleWell, LinearRegression, Quadratic, Record, simulate
 
 ELASTIC = "simulate easgd --p 3 --eta .1 --alpha .1"
@@ -228,6 +228,27 @@ def test_the_picture_is_of_the_run(monkeypatch):
     assert (center.get_xlim(), loss.get_xlabel(), loss.get_yscale()) == ((0, 20), "round", "log")
 
 
+ASYNCHRONOUS = f"{ELASTIC} --schedule asynchronous --compute lognormal:1:.3 --noise 1 --rounds 20"
+
+
+@pytest.mark.parametrize(
+    ("replicas", "label"), [(1, "simulated seconds"), (3, "simulated seconds, mean of the replicas")]
+)
+@pytest.mark.parametrize("statistics", ["", "--statistics"])
+def test_the_picture_of_an_asynchronous_run_shows_seconds(replicas, label, statistics, monkeypatch, tmp_path):
+    drawn, path = [], tmp_path / "run.nc"
+    monkeypatch.setattr(command, "write_picture", lambda figure, path: drawn.append(figure))
+    line = f"{ASYNCHRONOUS} --replicas {replicas} {statistics} --loss --plot run.png"
+    assert easgd(line).exit_code == 0
+    assert easgd(f"{ASYNCHRONOUS} --replicas {replicas} -o {path}").exit_code == 0
+    with xr.open_dataset(path) as run:
+        seconds = run.time.mean("replica").values
+    (_, loss) = drawn[0].axes
+    np.testing.assert_allclose(loss.lines[0].get_xdata(), seconds, rtol=1e-12)
+    assert loss.get_xlabel() == label
+    assert loss.get_xlim() == (0, pytest.approx(seconds[-1]))
+
+
 BAD_INPUT = {
     "simulate": "ALGORITHM is missing",
     ELASTIC: "--rounds is missing: how many rounds",
@@ -247,7 +268,7 @@ BAD_INPUT = {
     f"{ELASTIC} --rounds 9 --h 1,": "--h must be a finite number, or several such as 1,10, got '1,'",
     f"{ELASTIC} --rounds 9 --objective double-well --h 1,2": "double-well has no parameter h, got --h 1,2",
     f"{ELASTIC} --rounds 9 --objective linear-regression --shape 0": "shape must be positive",
-    f"{ELASTIC} --rounds 9 --start 1,2": "start must have the shape (4,)",
+    f"{ELASTIC} --rounds 9 --start 1,2": "start must be a number or have the shape (4,)",
     f"{ELASTIC} --rounds 9 --rho 1": "EASGD has no parameter rho, got --rho 1",
     f"{ELASTIC} --rounds 9 --compute pareto:1:2 --split": "--compute and --split need --schedule asynchronous, got",
     f"{ELASTIC} --rounds 9 --schedule asynchronous --compute gauss:1": "--compute must be deterministic, exponential,",

@@ -45,7 +45,7 @@ def drawn(times, purpose, worker, count, seed=0, replica=0):
 
 def events_of(schedule, count, seed=0, rule=RULES[0]):
     """The first events of a schedule: whose they are, their numbers and their times."""
-    problem, start = _problem(rule, schedule, Quadratic(), 1 + count // schedule.p, 1, seed, None, Record())
+    problem, start = _problem(rule, schedule, Quadratic(), 1 + count // schedule.p, 1, seed, 1.0, Record())
     return Arrivals(problem, schedule, Run(problem, start, True).blocks[0]).take(count)
 
 

@@ -9,8 +9,11 @@ from cases import CASES
 from scipy.optimize import minimize
 
 from easgd_theory import (
+    ADMM,
     ALGORITHMS,
+    EAMSGD,
     EASGD,
+    DiLoCo,
     RoundRobin,
     Synchronous,
     iteration_map,
@@ -19,6 +22,7 @@ from easgd_theory import (
     stationary_covariance,
     visit,
 )
+from easgd_theory.maps import state_names
 from easgd_theory.noise import easgd_center_moments
 from easgd_theory.schedules import RandomOrder
 from simulations import DoubleWell, LinearRegression, LogisticRegression, Quadratic, Record, simulate
@@ -151,6 +155,21 @@ def test_random_order_has_the_second_moments_of_independent_uniform_visits(rule)
     products = last[:, :, None] * last[:, None, :]
     error = products.std(axis=0) / np.sqrt(replicas)
     assert np.all(np.abs(products.mean(axis=0) - second) < 4.8 * error + 1e-12)
+
+
+@pytest.mark.parametrize("rule", [EAMSGD(0.1, 0.1, 0.9), ADMM(0.1, 1.0), DiLoCo(0.1, 0.7, 0.9)])
+def test_a_number_is_where_every_x_starts(rule):
+    names = state_names(type(rule), 2)
+    every = [3.0 if name.startswith("x") else 0.0 for name in names]
+    options = {"rounds": 4, "record": ALL}
+    one, two = (
+        simulate(rule, Synchronous(p=2), Quadratic([1.0, 0.5]), start=start, **options) for start in (3.0, every)
+    )
+    for name in one:
+        np.testing.assert_array_equal(one[name], two[name])
+    assert one.attrs["start"] == 3.0
+    default = simulate(rule, Synchronous(p=2), Quadratic([1.0, 0.5]), **options)
+    assert default.identical(simulate(rule, Synchronous(p=2), Quadratic([1.0, 0.5]), start=1.0, **options))
 
 
 def test_observables_are_what_they_are_called():

@@ -16,7 +16,7 @@ import pytest
 from test_house import ALGORITHMS, MODULES, ROOT, imports_of, loaded_after, name_of, parameters_section
 
 import simulations
-from easgd_theory import ADMM, EASGD, MDOWNPOUR, RoundRobin, Synchronous
+from easgd_theory import ADMM, EAMSGD, EASGD, MDOWNPOUR, RoundRobin, Synchronous
 from easgd_theory.algorithm import Algorithm, Parameter
 from easgd_theory.schedules import RandomOrder
 from simulations import (
@@ -132,18 +132,30 @@ def test_the_digest_sees_everything_that_a_function_is_made_of():
     assert digest("1") != digest(1)
 
 
-def test_the_common_case_is_no_other_case(monkeypatch):
-    """`rounds_at_once` gives the bits of `rounds`."""
+@pytest.mark.parametrize("rule", [EASGD(1.5, 1.2), EAMSGD(0.6, 0.5, 0.9), ADMM(1.0, 2.0)])
+@pytest.mark.parametrize(
+    ("replicas", "p", "record"),
+    [
+        (9, 3, Record(workers=True)),
+        (1, 3, Record(worker_mean=True, spread=True, loss=True)),
+        (1, 3, Record()),
+        (2, 1500, Record(worker_mean=True, spread=True)),  # a block for each replica
+    ],
+)
+def test_the_common_cases_are_no_other_cases(rule, replicas, p, record, monkeypatch):
+    """`rounds_at_once` and `rounds_of_one` give the bits of `rounds`, whether a replica diverges or not."""
 
-    def run():
-        start = np.ones((9, 4, 1))
-        start[2] = 1e149
-        options = {"rounds": 20, "replicas": 9, "start": start, "record": Record(workers=True)}
-        return simulate(EASGD(1.5, 1.2), Synchronous(p=3), Quadratic(2.5, 1.0), **options)
+    def run(size):
+        start = np.ones((replicas, p * len(rule.worker) + len(rule.center), 1))
+        start[replicas // 2] = size
+        options = {"rounds": 20, "replicas": replicas, "start": start, "record": record}
+        return simulate(rule, Synchronous(p=p), Quadratic(2.5, 1.0), **options)
 
-    quick = run()
+    quick = run(1.0), run(1e149)
+    monkeypatch.setattr("simulations.problem.Problem.lone", False)
+    assert (run(1.0).identical(quick[0]), run(1e149).identical(quick[1])) == (True, True)
     monkeypatch.setattr("simulations.problem.Problem.at_once", False)
-    assert run().identical(quick)
+    assert (run(1.0).identical(quick[0]), run(1e149).identical(quick[1])) == (True, True)
 
 
 def test_plain_python_gives_the_same_numbers(tmp_path):
@@ -317,7 +329,9 @@ def test_what_is_refused(refused, tmp_path):
     refused(call(rule, schedule, objective, replicas=0), "replicas", "0")
     refused(call(rule, schedule, objective, seed=-1), "seed", "-1")
     refused(call(rule, schedule, objective, record="loss"), "record", "'loss'")
-    refused(call(rule, schedule, objective, start=[1.0, 2.0]), "start", "(4,)", "(2,)")
+    refused(call(rule, schedule, objective, start=[1.0, 2.0]), "start", "a number", "(4,)", "(2,)")
+    refused(call(rule, schedule, objective, start=None), "start", "real number", "None")
+    refused(call(rule, schedule, objective, start=float("inf")), "start", "finite", "inf")
     refused(call(rule, schedule, Quadratic([1.0, 2.0]), start=np.ones((4, 3))), "start", "d=2")
     refused(call(MDOWNPOUR(0.1, 0.9), Synchronous(p=2, tau=2), objective), "tau")
     refused(call(rule, schedule, Quadratic(np.ones((2, 4, 4)))), "h", "p=3")

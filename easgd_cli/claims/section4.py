@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from easgd_cli.claims.kit import ROUNDING, Effort, Finding, Statement, about, middles, near_one, radius_of
-from easgd_cli.growth import measured_growth
 from easgd_theory import ADMM, EASGD, RoundRobin, critical_value, iteration_map, spectral_radius
+from easgd_theory.growth import measured_growth
 from easgd_theory.maps import state_names
 from simulations import Quadratic, simulate
 

@@ -7,7 +7,7 @@ import numpy as np
 _WINDOW = 200
 
 
-def measured_growth(path: np.ndarray) -> tuple[float, float]:
+def measured_growth(path: np.ndarray, ignored: float = 1e-10) -> tuple[float, float]:
     """The modulus of the pair of roots that the last rounds of a path recur with.
 
     What one real factor or a pair of complex ones dominates obeys :math:`c_{t+1} = s c_t + m c_{t-1}` in the long run;
@@ -17,6 +17,8 @@ def measured_growth(path: np.ndarray) -> tuple[float, float]:
     ----------
     path : ndarray, shape (rounds, n)
         Finite numbers; n quantities that grow alike.
+    ignored : float, default 1e-10
+        A second root whose share is below this part of the first one's is taken for rounding.
 
     Returns
     -------
@@ -38,6 +40,6 @@ def measured_growth(path: np.ndarray) -> tuple[float, float]:
         return np.nan, np.inf
     tail = tail / scale
     previous, last = np.stack([tail[1:-1].ravel(), tail[:-2].ravel()], axis=1), tail[2:].ravel()
-    s, m = np.linalg.lstsq(previous, last, rcond=1e-10)[0]
+    s, m = np.linalg.lstsq(previous, last, rcond=ignored)[0]
     misfit = np.linalg.norm(last - previous @ [s, m]) / max(float(np.linalg.norm(last)), 1e-300)
     return float(np.abs(np.roots([1, -s, -m])).max()), float(misfit)
