@@ -65,8 +65,8 @@ def progress(title: str, total: int, done: int = 0) -> Iterator[Bar]:
 
 
 @contextmanager
-def told_how_to_continue(kept: Callable[[], str]) -> Iterator[None]:
-    """Where the block is interrupted, say what is `kept`, if anything is, and that the same command goes on there."""
+def told_how_to_continue(kept: Callable[[], str], how: str = "the same command continues there") -> Iterator[None]:
+    """Where the block is interrupted, say what is `kept`, if anything is, and `how` to go on."""
     from easgd_cli.main import INTERRUPTED
 
     try:
@@ -75,5 +75,5 @@ def told_how_to_continue(kept: Callable[[], str]) -> Iterator[None]:
         if not (what := kept()):
             raise
         # below the ^C, as click does it
-        click.echo(f"\neasgd: interrupted; {what}, and the same command continues there", err=True)
+        click.echo(f"\neasgd: interrupted; {what}, and {how}", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None

@@ -17,6 +17,7 @@ from easgd_cli.question import (
     AlgorithmName,
     Count,
     FiniteNumber,
+    FiniteNumbers,
     Setup,
     collected,
     flag,
@@ -135,6 +136,11 @@ def command() -> click.Command:
         click.Option(["--weight-decay"], type=FiniteNumber(), default=0.0, show_default=True, help="The l2 weight."),
         click.Option(["--seed"], type=Count(0), default=0, show_default=True, help="Of everything random."),
         click.Option(
+            ["--delays"],
+            type=FiniteNumbers(),
+            help="Injected: seconds by which a worker's steps take longer, worker by worker, with commas.",
+        ),
+        click.Option(
             ["--transport"],
             type=click.Choice(["processes", "in-process"]),
             default="processes",
@@ -232,6 +238,7 @@ def _run(
     batch_size: int,
     weight_decay: float,
     seed: int,
+    delays: float | list[float] | None,
     transport: str,
     device: str,
     no_preflight: bool,
@@ -257,6 +264,7 @@ def _run(
         "batch_size": batch_size,
     }
     settings |= {"average_buffers": average_buffers, "weight_decay": weight_decay, "seed": seed}
+    settings["delays"] = tuple(delays) if isinstance(delays, list) else () if delays is None else (delays,)
     schedule, algorithm = setup.schedule(_TRAINED), asked_algorithm(context, setup)
     with one_sentence():
         job = Job(algorithm=algorithm, schedule=schedule, steps=1, averaging=averaging, **settings)
@@ -266,14 +274,16 @@ def _run(
     if first:
         _prepare(output, resume or begun.restarts > 0)
     keep = Keep(directory=output, evaluate_every=evaluate_every, checkpoint_every=checkpoint_every, resume=resume)
+    if (order is not None or replace) and not job.is_asynchronous:
+        raise click.UsageError(f"{'--replace' if replace else '--order'} needs --schedule asynchronous")
     how = Processes(max_restarts=max_restarts, replace=replace, silence=silence, fork=True)
     processes = how if transport == "processes" else None
 
     def kept() -> str:
-        return "--resume goes on from the last checkpoint" if any(output.glob("checkpoints/step_*")) else ""
+        return f"{str(output)!r} holds checkpoints" if any(output.glob("checkpoints/step_*")) else ""
 
     try:
-        with one_sentence(), told_how_to_continue(kept):
+        with one_sentence(), told_how_to_continue(kept, "--resume goes on from the last one"):
             result, _ = train(
                 job,
                 predict=not no_preflight,
@@ -316,7 +326,6 @@ def _prepare(directory: Path, resume: bool) -> None:
         )
     if directory.exists() and not directory.is_dir():
         raise click.UsageError(f"-o must name a directory, got the file {str(directory)!r}")
-    directory.mkdir(parents=True, exist_ok=True)
 
 
 def _show(result: Mapping[str, Any], directory: Path) -> None:
@@ -330,6 +339,8 @@ def _show(result: Mapping[str, Any], directory: Path) -> None:
             f"center: test error {result['test_error']:.2%}, test loss {_number(result['test_loss'])}, "
             f"train loss {_number(result['train_loss'])}"
         )
+    if result["lost_workers"]:
+        click.echo(f"lost workers: {', '.join(map(str, result['lost_workers']))}")
     parts = ", ".join(f"{name} {seconds:.1f}" for name, seconds in result["time"].items())
     click.echo(
         f"{result['steps']} steps in {result['seconds']:.1f} s ({parts}), {result['samples_per_second']:.0f} images/s"

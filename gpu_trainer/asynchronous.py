@@ -22,7 +22,8 @@ from gpu_trainer.order import staleness, write_order
 from gpu_trainer.preflight import Prediction
 from gpu_trainer.records import LOOK, Keep, Records, Tell
 from gpu_trainer.replay import replay
-from gpu_trainer.result import Measured, Result
+from gpu_trainer.result import Failure, Measured, Result
+from gpu_trainer.roll import Roll
 from gpu_trainer.service import Service
 from gpu_trainer.sessions import Place, RunOver
 from gpu_trainer.setting import measured, model_at, prediction, set_up
@@ -43,17 +44,20 @@ class CenterRun:
         self.checkpoints = Checkpoints(keep.directory / "checkpoints", Group())
         self.records = Records(keep.directory / "metrics.jsonl", job.workers, tell)
         self.predicted: Prediction | None = None
-        self._seen = {"arrivals": 0, "losses": 0, "refused": 0, "step": 0}
+        self._seen = {"arrivals": 0, "losses": 0, "refused": 0, "step": 0, "version": 0, "void": 0}
+        self._loss, self._seconds = float("nan"), 0.0
 
     def run(self, place: Place, predict: bool) -> None:
         """To the end."""
-        self._begin(predict)
-        with Service(self.center, place) as service:
-            while not service.wait(_PAUSE):
-                self._look(service)
-        self._look(service)
-        self._end()
-        self.records.close()
+        try:
+            self._begin(predict)
+            with Service(self.center, place) as service:
+                while not service.wait(_PAUSE):
+                    self._look(service)
+            self._look(service)
+            self._end()
+        finally:
+            self.records.close()
 
     @property
     def step(self) -> int:
@@ -73,11 +77,15 @@ class CenterRun:
             if predict:
                 self.predicted = prediction(job, self.learner)
                 self.records.write("predicted", **asdict(self.predicted))
-            loss = measured(self.learner, start, self.checkpoints.group).train_loss
-            self.verdict = Watch(float(start.norm()), loss)
+            first = measured(self.learner, start, self.checkpoints.group).train_loss
+            self.verdict = Watch(float(start.norm()), first)
         tensors = self.checkpoints.load(found, state, "center") if found else None
         self.center = Center(job.algorithm, job.schedule, start, job.averaging, tensors)  # type: ignore[arg-type]
+        if self.restarts == 0:  # no worker of before is there any more: all are awaited
+            self.center.roll = Roll(job.workers)
         self._seen |= {"step": state["step"], "arrivals": len(self.center.arrivals())}
+        self._seen |= {"refused": len(self.center.refused), "version": self.center.snapshot().version}
+        self._loss = self.verdict.loss
         if not found:
             self._save(0)
 
@@ -86,16 +94,22 @@ class CenterRun:
         center, step, before = self.center, self.step, self._seen["step"]
         for loss in service.losses[self._seen["losses"] :]:
             self.records.write("lost", step=step, **loss)
-        for worker, clock in center.refused[self._seen["refused"] :]:
+        now, refused = center.snapshot(), center.refused[self._seen["refused"] :]
+        for worker, clock in refused:
             self.records.write("refused", step=step, worker=worker, clock=clock)
+        if now.version != self._seen["version"]:
+            self._seen |= {"version": now.version, "void": 0}
+        self._seen["void"] += len(refused)
+        if self._seen["void"] >= self.job.workers:  # nothing comes any more but what is not finite
+            self._loss = float("inf")
         self._seen |= {"losses": len(service.losses), "refused": len(center.refused), "step": step}
 
         def passed(every: int) -> bool:
             return step // every > before // every
 
-        if passed(LOOK):
+        if passed(LOOK) or self._loss == float("inf"):
             self.records.write("progress", step=step)
-            if self.verdict.look(step, float(center.snapshot().center.x.norm()), self.verdict.loss):
+            if self.verdict.look(step, float(now.center.x.norm()), self._loss):
                 center.end()
                 return
         if passed(self.keep.evaluations(self.job.last)):
@@ -105,10 +119,11 @@ class CenterRun:
 
     def _evaluate(self, step: int) -> Measured:
         found = self._measured()
-        arrivals = self.center.arrivals()
-        late = staleness(arrivals[self._seen["arrivals"] :])
-        self._seen["arrivals"] = len(arrivals)
-        seconds = float(arrivals["seconds"][-1]) if len(arrivals) else None
+        self._loss = found.train_loss
+        arrivals = self.center.arrivals(self._seen["arrivals"])
+        late = staleness(arrivals)
+        self._seen["arrivals"] += len(arrivals)
+        seconds = self._seconds = float(arrivals["seconds"][-1]) if len(arrivals) else self._seconds
         stale = {"staleness": float(late.mean()), "largest_staleness": int(late.max())} if len(late) else {}
         self.records.write("center", step=step, seconds=seconds, **found._asdict(), **stale)
         return found
@@ -127,8 +142,11 @@ class CenterRun:
 
     def _end(self) -> None:
         step, arrivals = self.step, self.center.arrivals()
+        if self.verdict.diverged_at is None and not self.center.roll.done:
+            raise Failure(f"every worker was lost, the last one when the center was at step {step}")
+        self._save(step)
         found = self._evaluate(step)
-        rows = [[event["time"][kind] for kind in KINDS] for event in self._workers().values()]
+        rows = list(self._worked().values())
         time = dict(zip(KINDS, np.mean(rows, axis=0).tolist() if rows else [0.0] * len(KINDS), strict=True))
         result = Result.of(
             self.job,
@@ -145,10 +163,20 @@ class CenterRun:
         result.write(self.directory, model_at(self.learner, self.center.snapshot().iterate))
         self.records.write("ended", step=step, verdict=result.verdict)
 
-    def _workers(self) -> dict[int, dict[str, Any]]:
-        """What each worker recorded last."""
-        lines = map(json.loads, (self.directory / "metrics.jsonl").read_text().splitlines())
-        return {event["rank"]: event for event in lines if event["event"] == "worker"}
+    def _worked(self) -> dict[int, np.ndarray]:
+        """By worker, the seconds of all its processes, by kind, as each recorded them last."""
+        before: dict[int, np.ndarray] = {}
+        last: dict[int, np.ndarray] = {}
+        none = np.zeros(len(KINDS))
+        with (self.directory / "metrics.jsonl").open() as file:
+            for line in file:
+                event: dict[str, Any] = json.loads(line) if line.endswith("\n") else {"event": ""}
+                rank = event.get("rank", -1)
+                if event["event"] == "worker":
+                    last[rank] = np.array([event["time"][kind] for kind in KINDS])
+                elif event["event"] == "started":
+                    before[rank] = before.get(rank, none) + last.pop(rank, none)
+        return {rank: before.get(rank, none) + last[rank] for rank in last}
 
 
 def replayed(

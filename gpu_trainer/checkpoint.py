@@ -60,9 +60,10 @@ class Checkpoints:
         if self.group.rank == 0:
             _write(unfinished / "center", center)
             digests = {path.name: _digest(path) for path in sorted(unfinished.iterdir())}
-            record = {"format": _FORMAT, "version": _VERSION, "step": step, "files": digests, **state}
+            record = finite({"step": step, "files": digests, **state})
             path = unfinished / _STATE
-            path.write_text(json.dumps(finite(record), indent=2))
+            about = {"format": _FORMAT, "version": _VERSION, "digest": _digest_of(record)}
+            path.write_text(json.dumps(about | {"state": record}, indent=2))
             _to_disk(path)
             _to_disk(unfinished)
             finished = self.folder / f"step_{step}"
@@ -84,17 +85,18 @@ class Checkpoints:
             If it is none of ours, damaged, or of a run with another `config`.
         """
         try:
-            state = json.loads((path / _STATE).read_text())
-            if state["format"] != _FORMAT or state["version"] != _VERSION:
+            record = json.loads((path / _STATE).read_text())
+            state: dict[str, Any] = record["state"]
+            if (record["format"], record["version"], record["digest"]) != (_FORMAT, _VERSION, _digest_of(state)):
                 raise ValueError
-            then: dict[str, Any] = state["config"]
+            then = state["config"]
             now = json.loads(json.dumps(finite(config)))
         except (OSError, ValueError, KeyError, TypeError):
             raise Failure(f"{path} is not a checkpoint of this program: {_STATE} is not as it writes it") from None
         other = next((name for name in now if name not in _FREE and then.get(name) != now[name]), None)
         if other is not None:
             raise Failure(f"{path} is of another run: {other} was {then.get(other)} there and is {now[other]} here")
-        return dict(state)
+        return state
 
     def load(self, path: Path, state: Mapping[str, Any], name: str) -> dict[str, Tensor]:
         """One file of a checkpoint; raises Failure where it is not what was written."""
@@ -114,6 +116,8 @@ class Checkpoints:
 
     def _prune(self) -> None:
         for path in sorted(self._finished(), key=_step)[:-KEPT]:
+            shutil.rmtree(path, ignore_errors=True)
+        for path in self.folder.glob(".step_*"):  # of a process that was killed
             shutil.rmtree(path, ignore_errors=True)
 
 
@@ -137,6 +141,11 @@ def _to_disk(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _digest_of(record: Mapping[str, Any]) -> str:
+    text = json.dumps(record, sort_keys=True)
+    return hashlib.blake2b(text.encode()).hexdigest()
 
 
 def _digest(path: Path) -> str:

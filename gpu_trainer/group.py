@@ -12,6 +12,19 @@ from torch import Tensor
 from gpu_trainer.stopwatch import Stopwatch
 
 
+class ProcessLost(RuntimeError):
+    """Another process of the group is gone, or cannot be reached."""
+
+
+@contextmanager
+def others() -> Iterator[None]:
+    """A block in which a RuntimeError is another process's fault."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise ProcessLost(str(error)) from error
+
+
 class Group:
     """The processes that train together, one worker each.
 
@@ -48,13 +61,15 @@ class Group:
     def meet(self) -> None:
         """Wait until every process is here."""
         if self.size > 1:
-            dist.barrier(self._group)
+            with others():
+                dist.barrier(self._group)
 
     def sum(self, values: Tensor) -> Tensor:
         """The sum over the processes, in a new tensor."""
         total = values.clone()
         if self.size > 1:
-            dist.all_reduce(total, group=self._group)
+            with others():
+                dist.all_reduce(total, group=self._group)
         return total
 
     def broadcast(self, values: Tensor, source: int) -> Tensor:
@@ -62,7 +77,8 @@ class Group:
         if self.size == 1:
             return values
         received = values.clone() if source == self.rank else torch.empty_like(values)
-        dist.broadcast(received, group=self._group, group_src=source)
+        with others():
+            dist.broadcast(received, group=self._group, group_src=source)
         return received
 
     def table(self, row: Sequence[float]) -> Tensor:

@@ -76,6 +76,8 @@ class Job:
         The loss has half of it times the squared length of the parameters added.
     seed : int
         Of everything random: the first parameters, orders, patches, dropout.
+    delays : tuple of float
+        Injected: seconds by which each gradient step of a worker takes longer, worker by worker; the rest have none.
     """
 
     algorithm: Algorithm
@@ -90,11 +92,17 @@ class Job:
     shard: bool = False
     weight_decay: float = 0.0
     seed: int = 0
+    delays: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 1:
             raise ValueError(f"steps must be a whole number of at least 1, got {self.steps!r}")
         check_weight_decay(self.weight_decay)
+        delays = as_real("delays", list(self.delays) or 0.0)
+        if delays.ndim > 1 or (delays < 0).any():
+            raise ValueError(f"delays must be seconds of at least 0, worker by worker, got {self.delays!r}")
+        if len(self.delays) > self.schedule.workers():
+            raise ValueError(f"delays must be at most as many as workers, {self.workers}, got {len(self.delays)}")
         if isinstance(self.schedule, Asynchronous):
             rule = checked_visits(self.algorithm, self.schedule)[0]
         else:

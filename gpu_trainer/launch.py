@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,12 +19,14 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from easgd_theory.files import atomic
+from gpu_trainer.group import ProcessLost, others
 from gpu_trainer.result import Failure
 
 Work = Callable[..., Any]
 """What each process does; picklable, as are its arguments and what it returns."""
 
 _FAILURE = "failure.txt"
+_SENTENCES = (Failure, TypeError, ValueError, OSError)  # errors that say what is wrong
 _TALKATIVE = ("torch.distributed.elastic", "torch.distributed.launcher", "torch.multiprocessing.spawn")
 
 
@@ -37,7 +40,8 @@ class Processes:
         How often all of them are started anew, from the last checkpoint, after one was lost. Of an asynchronous run:
         how often the center is.
     replace : bool
-        Of an asynchronous run: start another process for a worker that was lost, which begins at the center.
+        Of an asynchronous run: start another process for a worker that was lost, which begins at the center; up to
+        `max_restarts` times.
     silence : float
         Of an asynchronous run: seconds without an answer after which a worker that hangs is lost.
     fork : bool
@@ -49,6 +53,10 @@ class Processes:
     replace: bool = False
     silence: float = 300.0
     fork: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.silence < float("inf"):
+            raise ValueError(f"silence must be a positive number of seconds, got {self.silence!r}")
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,13 @@ class Launched:
         if not torch.cuda.is_available():
             raise ValueError("device must be auto or cpu where torch finds no CUDA, got 'cuda'")
         return torch.device("cuda", self.local_rank % torch.cuda.device_count())
+
+    def take(self, name: str) -> torch.device:
+        """Make `device` the one that this process uses, and return it."""
+        device = self.device(name)
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        return device
 
     def backend(self, name: str) -> str:
         """NCCL where each process has a GPU of its own, else gloo."""
@@ -139,16 +154,15 @@ def _first(error: ChildFailedError, restarts: int) -> str:
     """Which process ended a run, and how."""
     rank, failure = error.get_first_failure()
     how = f"ended with code {failure.exitcode}" if failure.exitcode >= 0 else f"was ended by {failure.signal_name()}"
-    last = str(failure.message).strip().splitlines()[-1:]
-    reason = f": {last[0]}" if last and failure.exitcode >= 0 else ""
-    return f"the process of worker {rank} {how} after {restarts} restarts{reason}"
+    return f"the process of worker {rank} {how} after {restarts} restarts"
 
 
 def say(meeting: Path, error: Exception) -> None:
     """Leave word why it cannot be done."""
     kind = "bad" if isinstance(error, TypeError | ValueError) else "failed"
+    sentence = str(error) if isinstance(error, _SENTENCES) else f"{type(error).__name__}: {error}"
     with atomic(meeting / _FAILURE) as path:
-        path.write_text(f"{kind} {error}")
+        path.write_text(f"{kind} {sentence}")
 
 
 def said(meeting: Path) -> Exception | None:
@@ -167,9 +181,12 @@ def _work(meeting: Path | None, work: Work, arguments: tuple[Any, ...], count: i
     how = launched()
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // how.local_size))
     try:
+        how.take(arguments[3])
         _meet(meeting, how.backend(arguments[3]), how.restarts, count)
         return work(*arguments)
-    except (Failure, TypeError, ValueError, OSError) as error:
+    except ProcessLost:  # another one's end, of which the launcher knows
+        raise
+    except Exception as error:
         if meeting is not None:
             say(meeting, error)
         raise
@@ -188,6 +205,8 @@ def _meet(meeting: Path | None, backend: str, attempt: int, count: int) -> None:
         shared = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
         store: dist.Store = dist.TCPStore(address, port, size, is_master=rank == 0 and not shared)
     else:
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
         store = dist.FileStore(str(meeting / "store"), size)
-    dist.init_process_group(backend, store=dist.PrefixStore(f"attempt_{attempt}", store), rank=rank, world_size=size)
+    store = dist.PrefixStore(f"attempt_{attempt}", store)
+    with others():
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -33,6 +34,8 @@ class Learner:
         The loss has half of it times the squared length of the parameters added.
     watch : Stopwatch, optional
         Told what time goes into data.
+    delays : sequence of float
+        Seconds by which a gradient takes longer, worker by worker.
 
     Attributes
     ----------
@@ -43,14 +46,19 @@ class Learner:
     """
 
     def __init__(
-        self, model: nn.Module, batches: Batches, weight_decay: float = 0.0, watch: Stopwatch | None = None
+        self,
+        model: nn.Module,
+        batches: Batches,
+        weight_decay: float = 0.0,
+        watch: Stopwatch | None = None,
+        delays: Sequence[float] = (),
     ) -> None:
         self.model, self.batches, self.weight_decay = model, batches, weight_decay
         self.flat = Flat(model)
         self.buffers: dict[int, Buffers] = {}
         self._first = [buffer.clone() for buffer in model.buffers()]
         self._source = batches if batches.data.train.in_memory else Ahead(batches)
-        self._watch = watch or Stopwatch()
+        self._watch, self._delays = watch or Stopwatch(), delays
         self._seen: dict[int, Tensor] = {}
 
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -61,6 +69,8 @@ class Learner:
         """The gradient of a worker's batch at its clock, at a point of shape (n,)."""
         with self._watch("data"):
             images, labels = self._source.train(worker, clock)
+        if worker < len(self._delays):
+            time.sleep(self._delays[worker])
         self.flat.load(point)
         self.flat.zero_gradient()
         if self._first:

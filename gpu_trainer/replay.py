@@ -64,6 +64,9 @@ def replay(
     0.9049999713897705
     """
     checked_visits(algorithm, schedule)
+    if len(arrivals) and not 0 <= arrivals["worker"].min() <= arrivals["worker"].max() < schedule.workers():
+        most = int(arrivals["worker"].max())
+        raise ValueError(f"arrivals must be of workers 0 to {schedule.workers() - 1}, got one of worker {most}")
     crew = Crew(algorithm, RoundRobin(p=schedule.p, tau=schedule.tau), start, averaging)
     for number, (worker, begins, clock) in enumerate(zip(*(arrivals[each].tolist() for each in _READ), strict=True)):
         if begins:

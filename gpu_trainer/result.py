@@ -49,13 +49,14 @@ class Result:
     steps : int
         Gradient steps that each worker took; of an asynchronous run their mean.
     seconds : float
-        That the workers worked; measuring the center and writing are not in it.
+        That the workers worked; measuring the center and writing are not in it. Of an asynchronous run, from the first
+        arrival at the center to the last.
     samples_per_second : float
         Images that all workers together learned from.
     time : dict of str to float
         Of those seconds, on average over the processes: ``compute``, ``data``, ``wait``, ``communicate``.
     lost_workers : list of int
-        Workers that were lost and not restarted.
+        Of an asynchronous run: workers that lost a process, also where another took its place.
     restarts : int
         How often the processes were started anew from a checkpoint.
     predicted : Prediction or None

@@ -46,6 +46,12 @@ class Roll:
         with self._lock:
             return sorted(self._lost.values())
 
+    @property
+    def done(self) -> list[int]:
+        """The workers that have done their part."""
+        with self._lock:
+            return [worker for worker, standing in enumerate(self._standing) if standing is Standing.DONE]
+
     def arrive(self, worker: int, incarnation: int, session: int) -> None:
         """A process is here, in a session with that number."""
         with self._lock:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -44,7 +45,7 @@ def train(
     """Train, all workers in this process or each in one of its own.
 
     A run that diverges is stopped: its result says at which step. Where torch's launcher has started this process
-    (``torchrun``), it is one of those that train.
+    (``torchrun``), it is one of the `processes` that train.
 
     Parameters
     ----------
@@ -84,12 +85,16 @@ def train(
     (False, 'diverged')
     """
     keep = keep or Keep()
+    if dist.is_torchelastic_launched() and (processes is None or job.is_asynchronous):
+        raise ValueError("a run under torchrun must have processes, and be synchronous or round-robin")
+    if keep.directory is not None:
+        keep.directory.mkdir(parents=True, exist_ok=True)
     if processes is None:
         if not job.is_asynchronous:
             return Run(job, keep, predict, device, tell).run()
         if order is None:
             raise ValueError("order must be given where an asynchronous run is done in one process: it does it again")
-        return replayed(job, keep, read_order(order), launched().device(device), tell)
+        return replayed(job, keep, read_order(order), launched().take(device), tell)
     if keep.directory is None:
         raise ValueError("keep must name a directory where processes train: they meet there")
     if job.is_asynchronous:
@@ -109,7 +114,7 @@ class Run:
 
     def __init__(self, job: Job, keep: Keep, predict: bool, device: str, tell: Tell | None) -> None:
         self.job, self.keep, self.predict = job, keep, predict
-        self.device = launched().device(device)
+        self.device = launched().take(device)
         self.watch = Stopwatch(self.device)
         self.group = Group(watch=self.watch)
         self.learner = set_up(job, self.device, self.watch)
@@ -158,13 +163,14 @@ class Run:
 
     def _after_round(self) -> None:
         step, job = self.party.clock, self.job
-        if step == job.last or self._passed(LOOK):
+        saves = self.checkpoints is not None and self._passed(self.keep.checkpoints(job.last))
+        if step == job.last or saves or self._passed(LOOK):  # a checkpoint lies between two looks, not within one
             self._look(step)
         if step == job.last or self.verdict.diverged_at is not None:
             return
         if self._passed(self.keep.evaluations(job.last)):
             self._evaluate(step)
-        if self.checkpoints and self._passed(self.keep.checkpoints(job.last)):
+        if saves:
             self._save(step)
 
     def _passed(self, every: int) -> bool:
@@ -190,7 +196,8 @@ class Run:
         with self.watch("wait"):
             self.group.meet()
         found, party = self._measured(), self.party
-        mean = self.group.sum(torch.stack([worker.x for worker in party.mine.values()]).sum(0)) / party.p
+        xs = iter([worker.x for worker in party.mine.values()])
+        mean = self.group.sum(sum(xs, next(xs))) / party.p
         distance = float((mean - party.latest).norm())
         if self.group.rank == 0:
             time = {"seconds": self.watch.total, "time": dict(self.watch.seconds)}

@@ -37,7 +37,7 @@ def set_up(job: Job, device: torch.device, watch: Stopwatch) -> Learner:
                 "average_buffers must be True (the center has the mean of the workers' buffers) or False (it has the "
                 f"first worker's), for the model {job.model} has buffers that are not parameters"
             )
-    return Learner(model, batches, job.weight_decay, watch)
+    return Learner(model, batches, job.weight_decay, watch, job.delays)
 
 
 def prediction(job: Job, learner: Learner) -> Prediction:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -35,12 +40,32 @@ def supervise(job: Job, keep: Keep, predict: bool, device: str, tell: Tell | Non
     assert keep.directory is not None
     with tempfile.TemporaryDirectory(prefix="easgd-") as meeting, hosted_store() as port:
         place = Place(port=port, silence=how.silence)
+        if how.replace:  # a replacement takes its time to begin
+            place = replace(place, absence=how.silence)
         processes = _Processes(job, keep, device, tell, how, place, Path(meeting))
         try:
-            processes.run(predict)
+            with _interrupted_by(signal.SIGTERM):
+                processes.run(predict)
         finally:
             processes.stop()
     return Result.read(keep.directory)
+
+
+@contextmanager
+def _interrupted_by(number: signal.Signals) -> Iterator[None]:
+    """A block that this signal ends as Ctrl-C does, where signals come: in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
 
 
 class _Processes:
@@ -52,7 +77,9 @@ class _Processes:
         fork = how.fork and launched().device(device).type == "cpu"
         self._context: Any = multiprocessing.get_context("fork" if fork else "spawn")
         self._workers: dict[int, BaseProcess] = {}
-        self._restarts = 0
+        self._known: dict[int, int] = {}  # by worker, how often the center had been restarted when it began
+        self._latest: BaseProcess | None = None
+        self._restarts = self._replaced = 0
 
     def run(self, predict: bool) -> None:
         center = self._center(predict)
@@ -68,11 +95,15 @@ class _Processes:
                 self._restarts += 1
                 center = self._center(predict)
             for number, process in self._workers.items():
-                if self._how.replace and process.exitcode:
+                killed = process.exitcode is not None and process.exitcode < 0
+                if killed and self._how.replace and self._replaced < self._how.max_restarts:
+                    self._replaced += 1
                     self._workers[number] = self._worker(number)
+                elif process.exitcode == 0 and self._known[number] < self._restarts:
+                    self._workers[number] = self._worker(number)  # this center may have forgotten some of what it did
 
     def stop(self) -> None:
-        for process in (*self._workers.values(), self._latest):
+        for process in (*self._workers.values(), *([self._latest] if self._latest else [])):
             process.join(_PAUSE if process.exitcode is None else None)
             process.kill()
             process.join()
@@ -83,6 +114,7 @@ class _Processes:
         return self._latest
 
     def _worker(self, number: int) -> BaseProcess:
+        self._known[number] = self._restarts
         return self._start(_work, number)
 
     def _start(self, body: Any, *more: Any) -> BaseProcess:
@@ -94,22 +126,31 @@ class _Processes:
 
 def _guarded(body: Any, job: Job, keep: Keep, device: str, place: Place, meeting: Path, *more: Any) -> None:
     """In a process: what cannot be done is said once, and not tried again."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // job.workers))
     try:
         body(job, keep, device, place, *more)
     except KeyboardInterrupt:
         os._exit(130)
-    except (Failure, TypeError, ValueError, OSError) as error:
+    except Exception as error:
         say(meeting, error)
         raise SystemExit(1) from None
+
+
+def _end_with_parent() -> None:
+    """Nobody looks after a process whose parent was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _serve(
     job: Job, keep: Keep, device: str, place: Place, resumes: bool, predict: bool, tell: Tell | None, restarts: int
 ) -> None:
     keep = Keep(**{**vars(keep), "resume": resumes})
-    CenterRun(job, keep, launched().device(device), tell, restarts).run(place, predict)
+    CenterRun(job, keep, launched().take(device), tell, restarts).run(place, predict)
 
 
 def _work(job: Job, keep: Keep, device: str, place: Place, number: int) -> None:
-    work(job, keep, Launched(number, number, job.workers, 0).device(device), number, place)
+    work(job, keep, Launched(number, number, job.workers, 0).take(device), number, place)

@@ -4,6 +4,8 @@ import json
 import math
 import os
 import signal
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -124,7 +126,7 @@ def test_a_run_goes_on_from_its_checkpoint(start, tmp_path):  # noqa: F811
     until(lambda: kept(tmp_path) >= 80, process)
     process.send_signal(signal.SIGINT)
     _, said = done(process, 130)
-    assert "--resume goes on from the last checkpoint" in said
+    assert "--resume goes on from the last one" in said
     done(start(f"{ELASTIC} --steps 600 --checkpoint-every 40 -o {tmp_path} --resume"))
     assert [steps(tmp_path, rank) for rank in range(3)] == [600] * 3
     assert result_of(tmp_path)["verdict"] == "stable"
@@ -146,3 +148,47 @@ def test_bad_arguments(start, tmp_path):  # noqa: F811
     assert (other.exit_code, "order must be the order.csv" in other.stderr) == (2, True)
     _, said = done(start(f"{ELASTIC} --steps 20 -o {tmp_path / 'c'}".replace("tiny", "train_models:normalised")), 2)
     assert "model must have no buffers in an asynchronous run" in said
+
+
+def test_a_run_whose_workers_are_all_lost_has_failed(start, tmp_path):  # noqa: F811
+    process = start(f"{ELASTIC} --steps 100000 -o {tmp_path}")
+    until(lambda: min(steps(tmp_path, rank) for rank in range(3)) >= 10, process)
+    for rank in range(3):
+        os.kill(pid_of(tmp_path, rank), signal.SIGKILL)
+    _, said = done(process, 1)
+    assert "every worker was lost" in said
+    assert not (tmp_path / "result.json").exists()
+
+
+def test_a_run_may_be_made_longer(start, tmp_path):  # noqa: F811
+    done(start(f"{ELASTIC} --steps 20 -o {tmp_path}"))
+    done(start(f"{ELASTIC} --steps 60 -o {tmp_path} --resume"))
+    assert [steps(tmp_path, rank) for rank in range(3)] == [60] * 3
+    assert result_of(tmp_path)["steps"] == 60
+
+
+def test_a_worker_that_had_finished_does_again_what_the_center_forgot(start, tmp_path):  # noqa: F811
+    process = start(f"{ELASTIC} --steps 40 --delays 0,0,0.2 --checkpoint-every 500 -o {tmp_path}")
+    until(lambda: {0, 1} <= {event["rank"] for event in events(tmp_path) if event["event"] == "ended"}, process)
+    os.kill(pid_of(tmp_path, 3), signal.SIGKILL)
+    done(process)
+    result = result_of(tmp_path)
+    assert (result["lost_workers"], result["restarts"]) == ([], 1)
+    assert len([event for event in events(tmp_path) if event["event"] == "started" and event["rank"] == 0]) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_nobody_outlives_the_process_that_started_them(start, number, tmp_path):  # noqa: F811
+    process = start(f"{ELASTIC} --steps 100000 -o {tmp_path}")
+    until(lambda: min(steps(tmp_path, rank) for rank in range(3)) >= 10, process)
+    process.send_signal(number)
+    process.wait(timeout=60)
+    deadline = time.monotonic() + 60
+    while any(Path(f"/proc/{pid_of(tmp_path, rank)}/exe").exists() for rank in range(4)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_worker_that_fails_by_itself_is_not_replaced(start, tmp_path):  # noqa: F811
+    _, said = done(start(f"{ELASTIC} --replace --steps 20 -o {tmp_path}".replace("tiny", "train_models:Failing")), 1)
+    assert said.strip() == "easgd: error: the disk is on fire"

@@ -212,7 +212,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(start, tmp_path):
     until(lambda: kept(tmp_path / "parts") >= 40, process)
     process.send_signal(signal.SIGINT)
     _, said = done(process, 130)
-    assert "--resume goes on from the last checkpoint" in said
+    assert "--resume goes on from the last one" in said
     done(start(f"{line} -o {tmp_path / 'parts'} --resume"))
     done(start(f"{line} -o {tmp_path / 'whole'}"))
     assert centers_equal(tmp_path / "whole", tmp_path / "parts")

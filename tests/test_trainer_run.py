@@ -211,3 +211,29 @@ def test_an_average_takes_in_the_first_center_whole():
     average = Average(Averaging(), torch.ones(2), 0)
     average.see(torch.full((2,), 3.0))
     assert average.z.tolist() == [3.0, 3.0]
+
+
+def test_a_checkpoint_between_two_looks_changes_no_record(tmp_path):
+    """What is said of a worker since the last look does not begin anew in the middle."""
+    job = JOBS["admm"]
+    for place, parts in (("whole", [20]), ("parts", [10, 20])):
+        (tmp_path / place).mkdir()
+        for steps in parts:
+            keep = Keep(directory=tmp_path / place, checkpoint_every=3, resume=True)
+            train(replace(job, steps=steps), predict=False, keep=keep)
+    last = [
+        {event["worker"]: event["loss"] for event in events(tmp_path / place) if event["event"] == "worker"}
+        for place in ("whole", "parts")
+    ]
+    assert last[0] == last[1]
+
+
+@pytest.mark.parametrize("name", ["step", "verdict", "averaged", "digest"])
+def test_a_state_with_something_missing_is_refused(name, tmp_path):
+    kept(JOBS["admm"], tmp_path)
+    path = tmp_path / "checkpoints" / "step_16" / "state.json"
+    record = json.loads(path.read_text())
+    (record if name == "digest" else record["state"]).pop(name)
+    path.write_text(json.dumps(record))
+    with pytest.raises(Failure, match="not a checkpoint of this program"):
+        kept(JOBS["admm"], tmp_path, resume=True)
