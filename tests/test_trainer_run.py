@@ -84,7 +84,7 @@ def test_what_is_recorded(tmp_path):
     assert seen[-1] == {"event": "ended", "rank": 0, "step": 30, "verdict": result.verdict}
     workers = [event for event in seen if event["event"] == "worker"]
     assert {event["worker"] for event in workers} == {0, 1}
-    assert [event["step"] for event in workers if event["worker"] == 1] == [12, 21, 30]
+    assert [event["step"] for event in workers if event["worker"] == 1] == [6, 9, 12, 18, 21, 24, 30]
     assert all(event["loss"] > 0 and 0 <= event["error"] <= 1 and event["distance"] > 0 for event in workers)
     centers = [event for event in seen if event["event"] == "center"]
     assert [event["step"] for event in centers] == [6, 12, 18, 24, 30]
