@@ -8,6 +8,7 @@ from easgd_theory.lazily import exports
 
 if TYPE_CHECKING:
     from gpu_trainer.averaging import Averaging
+    from gpu_trainer.checks import validate
     from gpu_trainer.crew import Crew
     from gpu_trainer.curvature import HessianVectorProduct
     from gpu_trainer.elastic import ElasticAveraging
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "averaging": "Averaging",
+    "checks": "validate",
     "crew": "Crew",
     "curvature": "HessianVectorProduct",
     "elastic": "ElasticAveraging",
@@ -44,6 +46,7 @@ __all__ = [
     "extremes",
     "measured_map",
     "train",
+    "validate",
 ]
 
 __getattr__, __dir__ = exports(__name__, _HOME)

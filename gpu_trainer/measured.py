@@ -96,13 +96,13 @@ def measured_map(
     if not slope < 1e-3 * displacement:
         raise ValueError(f"point must be stationary, but the gradient there has length {slope:.3g}")
     columns, leaks = [], []
-    for variable in range(len(_variables(Crew(algorithm, schedule, point)))):
+    for variable in range(len(variables(Crew(algorithm, schedule, point)))):
         sides = []
         for sign in (1, -1):
             crew = Crew(algorithm, schedule, point)
-            _displace(crew, variable, sign * displacement * direction)
+            displace(crew, variable, sign * displacement * direction)
             crew.round(lambda worker, clock, at: gradient(at))
-            sides.append(torch.stack(_variables(crew)))
+            sides.append(torch.stack(variables(crew)))
         change = (sides[0] - sides[1]) / (2 * displacement)
         column = change @ direction
         columns.append(column)
@@ -137,13 +137,19 @@ def stationary_gradient(model: nn.Module, losses: Losses) -> tuple[Field, Tensor
     return lambda at: slope(at) - constant, point
 
 
-def _variables(crew: Crew) -> list[Tensor]:
+def variables(crew: Crew) -> list[Tensor]:
     """All variables, in the order of ``iteration_map(...).state``."""
-    return [value for variables in (*crew.workers, crew.center) for value in variables]
+    return [value for owner in (*crew.workers, crew.center) for value in owner]
 
 
-def _displace(crew: Crew, variable: int, by: Tensor) -> None:
-    """Move one of the `_variables`."""
+def every_x(crew: Crew) -> list[int]:
+    """Which of the `variables` are an x: those of the workers, then that of the center."""
+    names = (*crew.rule.worker * crew.p, *crew.rule.center)
+    return [i for i, name in enumerate(names) if name == "x"]
+
+
+def displace(crew: Crew, variable: int, by: Tensor) -> None:
+    """Move one of the `variables`, by a tensor of shape (n,)."""
     owner, position = divmod(variable, len(crew.rule.worker))
     if owner < crew.p:
         worker = list(crew.workers[owner])
