@@ -51,6 +51,6 @@ def test_runs_are_tabulated_drawn_and_not_done_again(tmp_path):
     stamps = {name: (tmp_path / name / "result.json").stat().st_mtime_ns for name in QUICK.jobs}
     compare(QUICK, tmp_path)
     assert stamps == {name: (tmp_path / name / "result.json").stat().st_mtime_ns for name in QUICK.jobs}
-    with pytest.raises(ValueError, match="EASGD-tau-2 in .* is a run of another setup"):
+    with pytest.raises(ValueError, match=r"EASGD-tau-2 in .* is a run of another setup"):
         compare(replace(QUICK, steps=20), tmp_path)
     assert np.isfinite(found.train_loss_at.values[:, 0]).all()

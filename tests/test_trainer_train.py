@@ -10,9 +10,9 @@ from easgd_theory import EASGD, LocalSGD, RoundRobin, Synchronous
 from gpu_trainer.batches import Batches
 from gpu_trainer.data import load
 from gpu_trainer.flat import Flat
+from gpu_trainer.job import Job
 from gpu_trainer.learner import Learner
 from gpu_trainer.models import build
-from gpu_trainer.job import Job
 from gpu_trainer.run import train
 from gpu_trainer.verdict import Watch
 

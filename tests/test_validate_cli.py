@@ -153,7 +153,7 @@ def test_what_is_not_as_predicted_is_exit_code_1(done, tmp_path):
         (["growth", "--images", "0"], "--images must be a whole number of at least 1"),
         (["fate", "--processes", "0"], "--processes must be a whole number of at least 1"),
         (["fates"], "fates"),
-        ([], "one of map, growth, fate or comparison"),
+        ([], "one of map, growth, fate, comparison or schedules"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
