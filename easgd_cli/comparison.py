@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from easgd_cli.findings import Finding, keep, show, write_report
-from easgd_cli.output import to_json, write_picture
+from easgd_cli.output import make_directory, to_json, write_picture
 from easgd_cli.progress import progress, told_how_to_continue
 from easgd_cli.question import Count, FiniteNumber, FiniteNumbers, one_sentence
-from easgd_cli.reproduce import _make_directory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -109,7 +108,7 @@ def _do(runs: Runs, output: Path, as_json: bool) -> None:
 
     with one_sentence():
         total = len(runs.jobs)
-    _make_directory(output)
+    make_directory(output)
 
     def kept() -> str:
         return f"{str(output)!r} holds the runs so far"

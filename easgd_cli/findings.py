@@ -50,26 +50,14 @@ def keep(finding: Finding, directory: Path) -> None:
 
 def write_report(directory: Path) -> Path:
     """Put everything that the directory holds into one HTML file that needs nothing else."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from easgd_cli.report import environment
 
     found = [json.loads(path.read_bytes()) for name in _IN_THE_REPORT if (path := directory / f"{name}.json").exists()]
-    environment = Environment(
-        loader=PackageLoader("easgd_cli", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["embedded"] = lambda name: _embedded(directory / f"{name}.png")
-    page = environment.get_template("validation.html.j2").render(findings=found, version=version("easgd"))
+    templates = environment()
+    templates.filters["picture"] = lambda name: (directory / f"{name}.png").read_bytes()
+    page = templates.get_template("validation.html.j2").render(findings=found, version=version("easgd"))
     write_bytes(directory / "report.html", page.encode())
     return directory / "report.html"
-
-
-def _embedded(path: Path) -> str:
-    from base64 import b64encode
-
-    return b64encode(path.read_bytes()).decode("ascii")
 
 
 def show(findings: Sequence[Finding], report: Path) -> None:

@@ -60,6 +60,18 @@ def check_file(option: str, path: Path, suffixes: Sequence[str]) -> None:
     check_directory(option, path.parent, str(path))
 
 
+def make_directory(directory: Path) -> None:
+    """Make the directory of `-o`; raises UsageError where that cannot be."""
+    if directory.exists() and not directory.is_dir():
+        raise click.UsageError(f"-o must name a directory, got the file {str(directory)!r}")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise click.UsageError(f"-o must name a directory that can be made, got {str(directory)!r}: {reason}") from None
+    check_directory("-o", directory, str(directory))
+
+
 def check_data(option: str, path: Path, suffixes: Sequence[str]) -> None:
     """`check_file` for data: a zarr store is a directory, and must not be there yet."""
     if path.suffix.lower() == ".zarr" and path.exists():

@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs nothing else."""
+"""Reports: HTML files that need nothing else."""
 
 from __future__ import annotations
 
@@ -12,6 +12,19 @@ if TYPE_CHECKING:
     from easgd_cli.result import Reproduction
 
 
+def environment() -> Environment:
+    """Of the templates: with the filter ``base64``, for pictures."""
+    made = Environment(
+        loader=PackageLoader("easgd_cli", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["base64"] = lambda content: b64encode(content).decode("ascii")
+    return made
+
+
 def render(result: Reproduction) -> str:
     """The report as HTML, its figures inside.
 
@@ -19,17 +32,9 @@ def render(result: Reproduction) -> str:
     ----------
     result : Reproduction
     """
-    environment = Environment(
-        loader=PackageLoader("easgd_cli", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["tie"] = _tie
-    environment.filters["base64"] = lambda content: b64encode(content).decode("ascii")
-    template = environment.get_template("report.html.j2")
-    return template.render(result=result, version=version("easgd"))
+    templates = environment()
+    templates.filters["tie"] = _tie
+    return templates.get_template("report.html.j2").render(result=result, version=version("easgd"))
 
 
 def _tie(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from easgd_cli.output import check_directory, to_json, write_bytes, write_data
+from easgd_cli.output import make_directory, to_json, write_bytes, write_data
 from easgd_cli.progress import Bar, progress
 from easgd_cli.result import DrawnPicture, Reproduction
 
@@ -98,20 +98,9 @@ Exit code 1 if a claim disagrees.
 """
 
 
-def _make_directory(directory: Path) -> None:
-    if directory.exists() and not directory.is_dir():
-        raise click.UsageError(f"-o must name a directory, got the file {str(directory)!r}")
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise click.UsageError(f"-o must name a directory that can be made, got {str(directory)!r}: {reason}") from None
-    check_directory("-o", directory, str(directory))
-
-
 @click.pass_context
 def _run(context: click.Context, quick: bool, output: Path, as_json: bool) -> None:
-    _make_directory(output)
+    make_directory(output)
     result = reproduce(output, quick)
     report = output / "report.html"
     if as_json:

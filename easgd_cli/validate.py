@@ -12,10 +12,9 @@ import click
 
 from easgd_cli.comparison import comparison_command, schedules_command
 from easgd_cli.findings import show, write_report
-from easgd_cli.output import to_json
+from easgd_cli.output import make_directory, to_json
 from easgd_cli.progress import progress, told_how_to_continue
 from easgd_cli.question import Count, listed, one_sentence
-from easgd_cli.reproduce import _make_directory
 
 if TYPE_CHECKING:
     from gpu_trainer.checks import Check
@@ -122,7 +121,7 @@ def _run(
     from easgd_cli.conclusions import conclude
     from gpu_trainer.site import Site, prepare
 
-    _make_directory(output)
+    make_directory(output)
     site = Site(data=data, data_dir=data_dir, model=model, images=images, steps=train_steps, seed=seed)
     findings = []
     with one_sentence():

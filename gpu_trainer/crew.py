@@ -40,6 +40,7 @@ class Crew(Party):
 
     Examples
     --------
+    >>> import torch
     >>> from easgd_theory import EASGD, Synchronous
     >>> crew = Crew(EASGD(eta=0.5, alpha=0.1), Synchronous(p=4), torch.ones(1))
     >>> for _ in range(2):

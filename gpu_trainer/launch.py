@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ Work = Callable[..., Any]
 """What each process does; picklable, as are its arguments and what it returns."""
 
 _FAILURE = "failure.txt"
+_PATIENCE = 20.0  # seconds
 _SENTENCES = (Failure, TypeError, ValueError, OSError)  # errors that say what is wrong
 _TALKATIVE = ("torch.distributed.elastic", "torch.distributed.launcher", "torch.multiprocessing.spawn")
 
@@ -184,7 +186,10 @@ def _work(meeting: Path | None, work: Work, arguments: tuple[Any, ...], count: i
         how.take(arguments[3])
         _meet(meeting, how.backend(arguments[3]), how.restarts, count)
         return work(*arguments)
-    except ProcessLost:  # another one's end, of which the launcher knows
+    except SignalException:  # the launcher's: it ends all processes where one is lost
+        raise
+    except ProcessLost:
+        time.sleep(_PATIENCE)  # so that the launcher sees the lost one first; it does not let this one wait for long
         raise
     except Exception as error:
         if meeting is not None:
