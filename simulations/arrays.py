@@ -56,16 +56,6 @@ def put_back(new, where, workers):
 
 
 @_inlined
-def observe(row, workers, iterate, centers, kept, states):
-    """Keep the iterate and some of the workers' variables."""
-    for e in range(iterate.size):
-        centers[row, e] = iterate[e]
-    for v in range(kept.size):
-        for e in range(workers.shape[1]):
-            states[row, v, e] = workers[kept[v], e]
-
-
-@_inlined
 def beyond(values):
     """How many values are beyond the limit, or no numbers."""
     count = 0
@@ -112,82 +102,88 @@ def delays(order, pulls, pushes, pushed, seen, per_round, out):
 
 
 @_inlined
-def mean_of(values, row, first, step, count):
-    """Mean of `count` values of a row: from `first` on, `step` apart."""
+def mean_of(values, first, step, count):
+    """Mean of `count` values: from `first` on, `step` apart."""
     total, q = 0.0, U(first)
     for _ in range(count):
-        total += values[row, q]
+        total += values[q]
         q += U(step)
     return total / count
 
 
 @_inlined
-def squares_of(values, row, first, step, count, centers, at, entries):
-    """Sum of the squares of such values less those of a row of `entries` centers, which are taken again and again."""
+def squares_of(values, first, step, count, centers):
+    """Sum of the squares of such values less the centers, which are taken again and again."""
     total, q, e = 0.0, U(first), U(first)
     for _ in range(count):
-        total += (values[row, q] - centers[at, e]) ** 2
+        total += (values[q] - centers[e]) ** 2
         q += U(step)
-        e = e + U(step) if e + U(step) < U(entries) else U(first)
+        e = e + U(step) if e + U(step) < U(centers.size) else U(first)
     return total
 
 
+@_inlined
+def observe(row, workers, iterate, record, seen):
+    """Write what is seen of the iterate and of the workers into a row of the record, as `kernels.Seen` says."""
+    out = record[row]
+    write(iterate, out, 0, seen)
+    if seen.mean >= 0:
+        write_mean(workers[seen.x], iterate.size, out, seen)
+    if seen.spread >= 0:
+        write_spread(workers[seen.x], iterate, out, seen)
+    if seen.workers >= 0:
+        for v in range(workers.shape[0]):
+            write(workers[v], out, seen.workers + v * (workers.shape[1] // seen.lanes), seen)
+
+
 @_compiled
-def write(values, record, row, column, lane, lanes):
-    """Values of shape (rounds, entries) into the columns from `column` on; of an entry the lane is the last index."""
-    for t in range(values.shape[0]):
-        e = U(0)
-        for j in range(values.shape[1] // lanes):
+def write(values, out, column, seen):
+    """Values into the columns from `column` on, shape (columns, replicas); of an entry the lane is the last index."""
+    e = U(0)
+    for j in range(values.size // seen.lanes):
+        for r in range(seen.lanes):
+            out[column + j, U(seen.lane) + U(r)] = values[e + U(r)]
+        e += U(seen.lanes)
+
+
+@_compiled
+def write_mean(x, entries, out, seen):
+    """Means over the workers of the variable x, shape (workers * entries,); the longer axis is the inner loop."""
+    p, lane, lanes, e = x.size // entries, U(seen.lane), seen.lanes, U(0)
+    for j in range(entries // lanes):
+        row = out[seen.mean + j]
+        if entries < p:
             for r in range(lanes):
-                record[row + t, column + j, U(lane) + U(r)] = values[t, e + U(r)]
-            e += U(lanes)
-
-
-@_compiled
-def write_means(states, x, entries, record, row, column, lane, lanes):
-    """Means over the workers of their variable `x`; the longer axis is the inner loop.
-
-    Shapes (rounds, variables, workers * entries) and (rounds, columns, replicas).
-    """
-    p = states.shape[2] // entries
-    for t in range(states.shape[0]):
-        e = U(0)
-        for j in range(entries // lanes):
-            if entries < p:
-                for r in range(lanes):
-                    record[row + t, column + j, lane + r] = mean_of(states[t], x, e + U(r), entries, p)
-            else:
-                for r in range(lanes):
-                    record[row + t, column + j, U(lane) + U(r)] = 0.0
-                for i in range(p):
-                    q = U(i) * U(entries) + e
-                    for r in range(lanes):
-                        record[row + t, column + j, U(lane) + U(r)] += states[t, x, q + U(r)]
-                for r in range(lanes):
-                    record[row + t, column + j, U(lane) + U(r)] /= p
-            e += U(lanes)
-
-
-@_compiled
-def write_spreads(states, x, centers, record, row, column, lane, lanes):
-    """Means over the workers of the squared distance of `x` from the center; shapes as for `write_means`."""
-    entries = centers.shape[1]
-    p, terms = states.shape[2] // entries, states.shape[2] // lanes
-    for t in range(states.shape[0]):
-        if lanes < p:
-            for r in range(lanes):
-                record[row + t, column, lane + r] = squares_of(states[t], x, r, lanes, terms, centers, t, entries) / p
+                row[lane + U(r)] = mean_of(x, e + U(r), entries, p)
         else:
             for r in range(lanes):
-                record[row + t, column, U(lane) + U(r)] = 0.0
-            for n in range(terms):
-                q = U(n) * U(lanes)
-                e = q % U(entries)
+                row[lane + U(r)] = 0.0
+            for i in range(p):
+                q = U(i) * U(entries) + e
                 for r in range(lanes):
-                    distance = states[t, x, q + U(r)] - centers[t, e + U(r)]
-                    record[row + t, column, U(lane) + U(r)] += distance**2
+                    row[lane + U(r)] += x[q + U(r)]
             for r in range(lanes):
-                record[row + t, column, U(lane) + U(r)] /= p
+                row[lane + U(r)] /= p
+        e += U(lanes)
+
+
+@_compiled
+def write_spread(x, centers, out, seen):
+    """The mean over the workers of the squared distance of x from the centers, shape (entries,)."""
+    p, lane, lanes, row = x.size // centers.size, U(seen.lane), seen.lanes, out[seen.spread]
+    if lanes < p:
+        for r in range(lanes):
+            row[lane + U(r)] = squares_of(x, r, lanes, x.size // lanes, centers) / p
+    else:
+        for r in range(lanes):
+            row[lane + U(r)] = 0.0
+        for n in range(x.size // lanes):
+            q = U(n) * U(lanes)
+            e = q % U(centers.size)
+            for r in range(lanes):
+                row[lane + U(r)] += (x[q + U(r)] - centers[e + U(r)]) ** 2
+        for r in range(lanes):
+            row[lane + U(r)] /= p
 
 
 @_compiled

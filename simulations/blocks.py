@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numba.core.errors import NumbaError
 
-from simulations.arrays import LIMIT, beyond
+from simulations.arrays import LIMIT, beyond, observe
 from simulations.kernels import Seen
-from simulations.observables import AT_START, Sheet, complete, observe
+from simulations.observables import AT_START, Sheet, complete
 from simulations.problem import Problem
 from simulations.state import Block
 from simulations.windows import Source, Window, everyone
@@ -18,7 +18,7 @@ class Room:
 
     def __init__(self, problem: Problem, block: Block, sheet: Sheet) -> None:
         self.problem, self.block, self.record = problem, block, sheet.record
-        rule, group, p, entries = type(problem.algorithm), problem.group, problem.p, problem.d * block.lanes
+        rule, group, entries = type(problem.algorithm), problem.group, problem.d * block.lanes
         worker, size = len(rule.worker), group * entries
         coefficients = problem.pieces.coefficients
         given = np.empty((group, problem.d, block.lanes))
@@ -28,38 +28,35 @@ class Room:
         self.total, self.others, self.everyone = np.empty(entries), np.zeros(entries), np.empty(entries)
         self.points, self.given, self.where = np.empty(size), given.ravel(), np.empty(entries, dtype=np.int64)
         self.who = everyone(group, block.lanes)
-        self.kept = problem.kept
         columns, iterate = problem.columns, rule.center.index("x") if rule.center else problem.x
-        self.seen = Seen(sheet.first, sheet.lane, columns.worker_mean, columns.spread, problem.x, iterate)
+        asked = (columns.worker_mean, columns.spread, columns.workers)
+        self.seen = Seen(sheet.first, sheet.lane, sheet.lanes, *asked, problem.x)
         self.iterate = (block.center if rule.center else block.workers)[iterate]
-        self.centers = np.empty((problem.window, entries))
-        self.states = np.empty((problem.window, len(self.kept), p * entries))
 
     def go(self, window: Window, first: int, lost: int) -> int:
         """The rounds of a window from `first` on; returns what `kernels.rounds` does."""
         problem, state = self.problem, (self.block.workers, self.block.center)
-        scalars, span = problem.pieces.scalars, (window.low, first, window.high)
-        snapshots = (self.iterate, self.centers, self.kept, self.states)
+        scalars, span = problem.pieces.scalars, (first, window.high, lost)
+        sight = (self.iterate, self.record, self.seen)
         if problem.lone:
             return problem.kernels.rounds_of_one(
-                *state, self.given, window.table, window.draws, window.noise, scalars, *span, lost, self.record,
-                self.seen,
-            )  # fmt: skip
+                *state, self.given, window.table, window.draws, window.noise, scalars, *span, *sight
+            )
         if problem.at_once:
             return problem.kernels.rounds_at_once(
-                *state, self.total, self.others, self.given, window.table, window.draws, window.noise, scalars,
-                *span, lost, *snapshots,
+                *state, self.total, self.others, self.given, window.table, window.draws, window.noise, scalars, *span,
+                *sight,
             )  # fmt: skip
         if problem.split:
             return problem.kernels.split_rounds(
                 *state, self.block.known, self.block.pulled, self.total, self.others, self.everyone, self.points,
                 self.given, self.who, window.order, window.rows, window.table, window.draws, window.noise, scalars,
-                problem.pieces.data, problem.steps, problem.phases, window.slots, *span, lost, *snapshots,
+                problem.pieces.data, problem.steps, problem.phases, window.slots, window.low, *span, *sight,
             )  # fmt: skip
         return problem.kernels.rounds(
             *state, self.old, self.scratch, self.total, self.others, self.everyone, self.points, self.given, self.who,
             self.where, window.order, window.rows, window.table, window.draws, window.noise, scalars,
-            problem.pieces.data, problem.steps, problem.phases, *span, lost, *snapshots,
+            problem.pieces.data, problem.steps, problem.phases, window.low, *span, *sight,
         )  # fmt: skip
 
 
@@ -67,10 +64,9 @@ def run(problem: Problem, block: Block, first: int, last: int, sheet: Sheet) -> 
     """Rounds first, ..., last - 1 of a block, in place; round 0 is the start, which is only recorded."""
     room, source = Room(problem, block, sheet), Source(problem, block)
     if first == 0:
-        room.centers[0], room.states[0] = room.iterate, block.workers[room.kept]
         if beyond(block.workers) + beyond(block.center):
             park(block, 0)
-        observe(problem, room.centers[:1], room.states[:1], sheet, 0)
+        observe(-sheet.first, block.workers, room.iterate, sheet.record, room.seen)
         complete(problem, AT_START, block.diverged, sheet, 0, 1)
     reached = max(first, 1)
     while reached < last and block.ended.max() < 0:
@@ -81,8 +77,6 @@ def run(problem: Problem, block: Block, first: int, last: int, sheet: Sheet) -> 
         if reached < asked:
             block.ended[:] = reached
         if reached > low:
-            if not problem.lone:
-                observe(problem, room.centers[: reached - low], room.states[: reached - low], sheet, low)
             complete(problem, window.course, block.diverged, sheet, low, reached)
     sheet.part(reached, last)[:] = np.nan  # nobody was left
     source.finish()

@@ -31,17 +31,19 @@ class Draws(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What `rounds_of_one` writes where: the record's first round, its lane, and the columns of mean and spread or -1.
+    """Where a block's part of the record is, and what is written there at the end of each round.
 
-    Among the variables of the worker and of the center, `x` and `iterate` are the places of x.
+    Its first round, its first replica and how many; the first columns of the workers' mean, their spread and all their
+    variables, or -1; and which of these variables is x.
     """
 
     first: int
     lane: int
+    lanes: int
     mean: int
     spread: int
+    workers: int
     x: int
-    iterate: int
 
 
 def nothing(*_):
@@ -187,7 +189,7 @@ def take_steps(
 
 def rounds(
     workers, center, old, scratch, total, others, everyone, points, given, who, where, order, rows, table, draws,
-    noise, scalars, data, steps, phases, window, first, last, lost, iterate, centers, kept, states,
+    noise, scalars, data, steps, phases, window, first, last, lost, iterate, record, seen,
 ):  # fmt: skip
     """Rounds first, ..., last - 1; returns `last`.
 
@@ -210,11 +212,9 @@ def rounds(
     steps, phases
         As in `easgd_theory.visit`, the phases by number.
     window : int
-        The first round of the random numbers, of `order`, `rows`, `centers` and `states`.
-    centers : float array, shape (rounds, elements)
-        The iterate at the end of each round.
-    states : float array, shape (rounds, kept variables, elements of all workers)
-        The workers' variables `kept`.
+        The first round of the random numbers, of `order` and of `rows`.
+    record : float array, shape (rounds, columns, replicas)
+    seen : Seen
     """
     count, entries = who.shape[0], total.size
     p, tau = workers.shape[1] // entries, steps[0] + steps[1]
@@ -253,15 +253,14 @@ def rounds(
                 include(group, begin, center, k, everyone, others)
             if scattered:
                 put_back(group, where, workers)
-        observe(t - window, workers, iterate, centers, kept, states)
+        observe(t - seen.first, workers, iterate, record, seen)
         if beyond(workers) + beyond(center) != lost:
             return -t
     return last
 
 
 def rounds_at_once(
-    workers, center, total, others, given, table, draws, noise, scalars, window, first, last, lost,
-    iterate, centers, kept, states,
+    workers, center, total, others, given, table, draws, noise, scalars, first, last, lost, iterate, record, seen,
 ):  # fmt: skip
     """The most common case of `rounds`: everyone together, of one step each, and the message right after it."""
     k, p = load_parameters(table, 0), workers.shape[1] // total.size
@@ -270,20 +269,20 @@ def rounds_at_once(
         at = (clock & 1) * draws.odd + (clock >> 1) * draws.pair
         meet_all(workers, center, 0, p, k, given, noise, at, draws.variate, scalars, True, total)
         take(center, total, others, p, p, k)
-        observe(t - window, workers, iterate, centers, kept, states)
+        observe(t - seen.first, workers, iterate, record, seen)
         if beyond(workers) + beyond(center) != lost:
             return -t
     return last
 
 
 def rounds_of_one(
-    workers, center, given, table, draws, noise, scalars, window, first, last, lost, record, seen,
+    workers, center, given, table, draws, noise, scalars, first, last, lost, iterate, record, seen,
 ):  # fmt: skip
     """The case of `rounds_at_once` with one element only, whose center stays in a register.
 
-    It writes the center, the mean and the spread of the workers into the record at once: there `seen` says where.
+    Here even a call of `observe` would take longer than what it does.
     """
-    k, p, c = load_parameters(table, 0), workers.shape[1], load_center(center, 0)
+    k, p, c, x = load_parameters(table, 0), workers.shape[1], load_center(center, 0), workers[seen.x]
     for t in range(first, last):
         clock = t - 1 - draws.origin
         total, size, z = 0.0, 0.0, U((clock & 1) * draws.odd + (clock >> 1) * draws.pair)
@@ -296,9 +295,9 @@ def rounds_of_one(
         row = U(t - seen.first)
         record[row, 0, seen.lane] = c.x
         if seen.mean >= 0:
-            record[row, seen.mean, seen.lane] = mean_of(workers, seen.x, 0, 1, p)
+            record[row, seen.mean, seen.lane] = mean_of(x, 0, 1, p)
         if seen.spread >= 0:
-            record[row, seen.spread, seen.lane] = squares_of(workers, seen.x, 0, 1, p, center, seen.iterate, 1) / p
+            record[row, seen.spread, seen.lane] = squares_of(x, 0, 1, p, iterate) / p
         # No variable is beyond the limit where the sum of all is not; to count each time takes a third of the time.
         if not size + size_of_center(center, 0) <= LIMIT and beyond(workers) + beyond(center) != lost:
             return -t
@@ -307,7 +306,7 @@ def rounds_of_one(
 
 def split_rounds(
     workers, center, known, pulled, total, others, everyone, points, given, who, order, rows, table, draws, noise,
-    scalars, data, steps, phases, slots, window, first, last, lost, iterate, centers, kept, states,
+    scalars, data, steps, phases, slots, window, first, last, lost, iterate, record, seen,
 ):  # fmt: skip
     """The rounds of a split exchange, of one replica: pulls and pushes in the order given; returns what `rounds` does.
 
@@ -342,7 +341,7 @@ def split_rounds(
                 workers, center, begin, 1, row, 0, slots[q] * draws.visit, False, points, given, who, table, draws,
                 noise, scalars, data, steps, total,
             )  # fmt: skip
-        observe(t - window, workers, iterate, centers, kept, states)
+        observe(t - seen.first, workers, iterate, record, seen)
         if beyond(workers) + beyond(center) != lost:
             return -t
     return last

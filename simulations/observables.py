@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simulations.arrays import write, write_means, write_spreads
 from simulations.problem import Problem
 
 AT_START = np.array([[0.0, np.nan, np.nan]])
@@ -27,27 +26,6 @@ class Sheet(NamedTuple):
     def part(self, low: int, high: int) -> np.ndarray:
         """The rows low, ..., high - 1 of the block; a view of shape (rounds, columns, lanes)."""
         return self.record[low - self.first : high - self.first, :, self.lane : self.lane + self.lanes]
-
-
-def observe(problem: Problem, centers: np.ndarray, states: np.ndarray, sheet: Sheet, low: int) -> None:
-    """Write what is seen of the center and the workers in the rounds from `low` on.
-
-    Parameters
-    ----------
-    centers, states : ndarray
-        As in `kernels.rounds`.
-    """
-    record, first, lane, lanes = sheet
-    rounds, entries, columns, row = *centers.shape, problem.columns, low - first
-    write(centers, record, row, 0, lane, lanes)
-    if columns.worker_mean >= 0 or columns.spread >= 0:
-        x = problem.kept.tolist().index(problem.x)
-        if columns.worker_mean >= 0:
-            write_means(states, x, entries, record, row, columns.worker_mean, lane, lanes)
-        if columns.spread >= 0:
-            write_spreads(states, x, centers, record, row, columns.spread, lane, lanes)
-    if columns.workers >= 0:
-        write(states.reshape(rounds, -1), record, row, columns.workers, lane, lanes)
 
 
 def complete(problem: Problem, course: np.ndarray, diverged: np.ndarray, sheet: Sheet, low: int, high: int) -> None:

@@ -113,15 +113,6 @@ class Problem:
         return np.array([numbers[phase] for phase in visit.phases(type(self.algorithm))])
 
     @cached_property
-    def kept(self) -> np.ndarray:
-        """The worker's variables that are recorded or needed for what is recorded."""
-        rule, columns = type(self.algorithm), self.columns
-        if columns.workers >= 0:
-            return np.arange(len(rule.worker))
-        needed = columns.worker_mean >= 0 or columns.spread >= 0
-        return np.array([rule.worker.index("x")] if needed else [], dtype=np.int64)
-
-    @cached_property
     def x(self) -> int:
         """The place of x among the worker's variables."""
         return type(self.algorithm).worker.index("x")
