@@ -4,8 +4,9 @@
 
 Synchronous EASGD with p = 8 workers and gradient noise, in double precision. All record the same at every round: the
 center, the workers' mean, their spread, and the loss; then the center alone. JAX runs in a process of its own; without
-``--jax`` a virtual environment is made for it first. Times are medians of calls that take turns, so that a machine that
-is busy at times is busy for all. The table is printed, and written between the marks in docs/simulations.md.
+``--jax`` a virtual environment is made for it first. All take turns, so that a machine that is busy at times is busy
+for all; a turn is as many calls as take a tenth of a second, at least one. Times are medians over the turns of the time
+of a call. The table is printed, and written between the marks in docs/simulations.md.
 """
 
 import argparse
@@ -37,7 +38,7 @@ MARKS = "<!-- measured by benchmarks/simulate.py: begin -->", "<!-- measured by 
 HEAD = ("replicas × rounds", "recorded", "`simulate`", "NumPy", "JAX", "JAX compiles in", "floor")
 P, ETA, ALPHA, H, SIGMA = 8, 0.1, 0.1, 1.0, 1.0
 CASES = [(1, 20_000, True), (1, 20_000, False), (4096, 400, True), (4096, 400, False)]
-REPEATS = 9
+TURNS, TURN = 9, 0.1  # how many, and seconds of each at least
 
 
 def ours(replicas, rounds, everything):
@@ -122,13 +123,16 @@ def make(replicas, rounds, everything):
     return lambda: jax.block_until_ready(run(jax.random.split(jax.random.key(0), replicas)))
 
 runs = {}
-for line in sys.stdin:  # a case is compiled and run, or run again
-    case = tuple(json.loads(line))
+for line in sys.stdin:  # a case is compiled and run, or has its turn
+    *case, turn = json.loads(line)
+    case = tuple(case)
     if case not in runs:
         runs[case] = make(*case)
-    start = time.perf_counter()
-    runs[case]()
-    print(time.perf_counter() - start, flush=True)
+    start, calls = time.perf_counter(), 0
+    while calls == 0 or time.perf_counter() - start < turn:
+        runs[case]()
+        calls += 1
+    print((time.perf_counter() - start) / calls, flush=True)
 """
 
 
@@ -141,9 +145,9 @@ class Jax:
         )
         self.version = self.process.stdout.readline().strip()
 
-    def seconds(self, case):
-        """Of one call."""
-        self.process.stdin.write(json.dumps(case) + "\n")
+    def seconds(self, case, turn):
+        """Of one call, in a turn of so many seconds."""
+        self.process.stdin.write(json.dumps((*case, turn)) + "\n")
         self.process.stdin.flush()
         return float(self.process.stdout.readline())
 
@@ -157,10 +161,12 @@ def python_with_jax(folder):
 
 
 def seconds(function, case):
-    """Of one call."""
-    start = time.perf_counter()
-    function(*case)
-    return time.perf_counter() - start
+    """Of one call, in a turn."""
+    start, calls = time.perf_counter(), 0
+    while calls == 0 or time.perf_counter() - start < TURN:
+        function(*case)
+        calls += 1
+    return (time.perf_counter() - start) / calls
 
 
 def cold_starts():
@@ -186,12 +192,12 @@ def measured(jax, case):
     runs = {"simulate": ours, "NumPy": numpy_loop, "floor": floor}
     for function in runs.values():
         function(*case)
-    first = jax.seconds(case)
+    first = jax.seconds(case, 0.0)
     times = {name: [] for name in (*runs, "JAX")}
-    for _ in range(REPEATS):
+    for _ in range(TURNS):
         for name, function in runs.items():
             times[name].append(seconds(function, case))
-        times["JAX"].append(jax.seconds(case))
+        times["JAX"].append(jax.seconds(case, TURN))
     median = {name: float(np.median(values)) for name, values in times.items()}
     return median, first - median["JAX"]
 
@@ -225,8 +231,8 @@ def report(python):
     return "\n".join(
         [
             f"{date.today().isoformat()}, {processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-            f"{versions}, JAX {jax.version}. Medians of {REPEATS} calls that take turns; in brackets, how many times "
-            "the time of `simulate`.",
+            f"{versions}, JAX {jax.version}. Medians over {TURNS} turns; in brackets, how many times the time of "
+            "`simulate`.",
             "",
             *(f"| {' | '.join(line)} |" for line in lines),
             "",
