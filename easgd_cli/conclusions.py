@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from easgd_cli.findings import Finding, keep
-from easgd_cli.output import write_picture
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -29,9 +28,6 @@ def conclude(check: Check, ground: Ground, directory: Path) -> Finding:
 
     found = rows(directory / f"{check.name}.csv")
     drawn = _PICTURES[check.name](check, ground, found)
-    for name, picture in drawn.items():
-        for suffix in (".png", ".svg"):
-            write_picture(picture, directory / f"{name}{suffix}")
     title, judge = _JUDGED[check.name]
     numbers, sentences, agrees = judge(found)
     place = (
@@ -42,7 +38,7 @@ def conclude(check: Check, ground: Ground, directory: Path) -> Finding:
     if check.tilted:
         place += f" The gradient there, of length {ground.slope:.3g}, is subtracted everywhere; the Hessian stays."
     finding = Finding(check.name, title, [place, *sentences], numbers, agrees, list(drawn))
-    keep(finding, directory)
+    keep(finding, drawn, directory)
     return finding
 
 

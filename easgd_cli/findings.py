@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from easgd_cli.output import to_json, write_bytes
+from easgd_cli.output import to_json, write_bytes, write_picture
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _IN_THE_REPORT = ("map", "growth", "fate", "settling", "edge", "comparison", "schedules")
 
@@ -43,8 +47,11 @@ class Finding:
     pictures: list[str]
 
 
-def keep(finding: Finding, directory: Path) -> None:
-    """Write what was found as ``NAME.json``."""
+def keep(finding: Finding, drawn: Mapping[str, Figure | Axes], directory: Path) -> None:
+    """Write what was found as ``NAME.json``, and its pictures by their names."""
+    for name, picture in drawn.items():
+        for suffix in (".png", ".svg"):
+            write_picture(picture, directory / f"{name}{suffix}")
     write_bytes(directory / f"{finding.name}.json", to_json(asdict(finding)).encode())
 
 

@@ -112,6 +112,15 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def report_options(directory: str) -> list[click.Parameter]:
+    """Where a report goes, by default in this directory, and whether its findings are printed as JSON."""
+    path = click.Path(path_type=Path)
+    return [
+        click.Option(["-o", "--output"], type=path, default=directory, show_default=True, help="The directory."),
+        click.Option(["--json", "as_json"], is_flag=True, help="Print what was found as JSON."),
+    ]
+
+
 def write_picture(drawn: Figure | Axes, path: Path) -> None:
     """Write a figure, or the one that the axes are in, as PNG, SVG or PDF."""
     from figures.style import figure_of, render

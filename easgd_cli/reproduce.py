@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from easgd_cli.output import make_directory, to_json, write_bytes, write_data
+from easgd_cli.output import make_directory, report_options, to_json, write_bytes, write_data
 from easgd_cli.progress import Bar, progress
 from easgd_cli.result import DrawnPicture, Reproduction
 
@@ -78,14 +78,7 @@ def command() -> click.Command:
     """Build the command."""
     options: list[click.Parameter] = [
         click.Option(["--quick"], is_flag=True, help="Coarse grids: a look, in seconds."),
-        click.Option(
-            ["-o", "--output"],
-            type=click.Path(path_type=Path),
-            default=Path("reproduction"),
-            show_default=True,
-            help="The directory for the report.",
-        ),
-        click.Option(["--json", "as_json"], is_flag=True, help="Print results.json too."),
+        *report_options("reproduction"),
     ]
     return click.Command("reproduce", params=options, callback=_run, help=_HELP)
 

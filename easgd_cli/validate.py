@@ -12,7 +12,7 @@ import click
 
 from easgd_cli.comparison import comparison_command, schedules_command
 from easgd_cli.findings import show, write_report
-from easgd_cli.output import make_directory, to_json
+from easgd_cli.output import make_directory, report_options, to_json
 from easgd_cli.progress import progress, told_how_to_continue
 from easgd_cli.question import Count, listed, one_sentence
 
@@ -94,14 +94,7 @@ def _options() -> list[click.Parameter]:
         click.Option(["--seed"], type=Count(0), default=1, show_default=True, help="Of everything random."),
         click.Option(["--processes"], type=Count(), help="That work on cases.  [default: one for each core]"),
         click.Option(["--quick"], is_flag=True, help="Fewer cases: a look."),
-        click.Option(
-            ["-o", "--output"],
-            type=click.Path(path_type=Path),
-            default=Path("validation"),
-            show_default=True,
-            help="The directory.",
-        ),
-        click.Option(["--json", "as_json"], is_flag=True, help="Print what was found as JSON."),
+        *report_options("validation"),
     ]
 
 

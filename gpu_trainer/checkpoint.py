@@ -73,8 +73,10 @@ class Checkpoints:
             self._prune()
 
     def newest(self) -> Path | None:
-        """The last one that is complete; None if there is none."""
-        return max(self._finished(), key=_step, default=None)
+        """The last complete one that the first process sees, for all processes; None if there is none."""
+        mine = max(map(_step, self._finished()), default=-1)
+        step = int(self.group.table([mine])[0, 0])
+        return self.folder / f"step_{step}" if step >= 0 else None
 
     def state(self, path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         """What a checkpoint says of itself.

@@ -128,10 +128,12 @@ class ElasticAveraging:
         if self._average:
             for buffer in self._buffers:
                 buffer.copy_(self._group.sum(buffer) / self._group.size)
-        with self._standing_at(self._iterate()):
-            yield
-        for buffer, values in zip(self._buffers, own, strict=True):
-            buffer.copy_(values)
+        try:
+            with self._standing_at(self._iterate()):
+                yield
+        finally:
+            for buffer, values in zip(self._buffers, own, strict=True):
+                buffer.copy_(values)
 
     @contextmanager
     def worker(self) -> Iterator[None]:

@@ -106,16 +106,6 @@ class Learner:
         for buffer, values in zip(self.model.buffers(), buffers, strict=True):
             buffer.copy_(values)
 
-    def train_loss(self, point: Tensor) -> float:
-        """Mean loss over the training set, without weight decay, with the buffers that the model has."""
-        loss, _, count = self.sums(point, self.batches.train_all(_MEASURED))
-        return loss / count
-
-    def test(self, point: Tensor) -> tuple[float, float]:
-        """Mean loss and share of wrong answers on the test set, with the buffers that the model has."""
-        loss, wrong, count = self.sums(point, self.batches.test(_MEASURED))
-        return loss / count, wrong / count
-
     def shares(self, point: Tensor, part: int, parts: int) -> list[float]:
         """Of `parts` shares of the test and of the training set the given one: the `sums` over either."""
         test, train = (

@@ -20,6 +20,7 @@ from torch import multiprocessing
 from gpu_trainer.asynchronous import CenterRun, work
 from gpu_trainer.job import Job
 from gpu_trainer.launch import Launched, Processes, launched, said, say
+from gpu_trainer.parent import end_with_parent
 from gpu_trainer.records import Keep, Tell
 from gpu_trainer.result import Failure, Result
 from gpu_trainer.sessions import Place, hosted_store
@@ -126,7 +127,7 @@ class _Processes:
 
 def _guarded(body: Any, job: Job, keep: Keep, device: str, place: Place, meeting: Path, *more: Any) -> None:
     """In a process: what cannot be done is said once, and not tried again."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // job.workers))
     try:
         body(job, keep, device, place, *more)
@@ -135,14 +136,6 @@ def _guarded(body: Any, job: Job, keep: Keep, device: str, place: Place, meeting
     except Exception as error:
         say(meeting, error)
         raise SystemExit(1) from None
-
-
-def _end_with_parent() -> None:
-    """Nobody looks after a process whose parent was killed."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _serve(

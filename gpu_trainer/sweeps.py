@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from io import StringIO
 from pathlib import Path
-from threading import Thread
 from typing import Any, Protocol
 
 import torch
+
+from gpu_trainer.parent import end_with_parent
 
 Row = dict[str, Any]
 """A line of the CSV, by column."""
@@ -95,15 +96,7 @@ def _worked(work: Callable[[Any], Row], cases: Sequence[Case], processes: int) -
 
 def _begin_worker() -> None:
     torch.set_num_threads(1)
-    Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for its next case forever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    end_with_parent()
 
 
 def begun(path: Path, setup: Row, cases: Sequence[Case]) -> set[str]:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import xarray as xr
-from test_cli import easgd
+from test_cli import assert_refused, easgd
 
 import easgd_cli.progress
 import simulations
@@ -285,13 +285,7 @@ BAD_INPUT = {
 
 @pytest.mark.parametrize("line", BAD_INPUT)
 def test_bad_input_is_one_sentence(line, tmp_path):
-    result = easgd(line.replace("FILE", f"{tmp_path}/file"))
-    assert result.exit_code == 2
-    assert result.stdout == ""
-    assert result.stderr.startswith("easgd: error: ")
-    assert result.stderr.count("\n") == 1
-    assert BAD_INPUT[line] in result.stderr
-    assert list(tmp_path.iterdir()) == []
+    assert_refused(line, BAD_INPUT[line], tmp_path)
 
 
 def test_a_store_is_not_overwritten(tmp_path):

@@ -10,10 +10,12 @@ from easgd_theory import EASGD, LocalSGD, RoundRobin, Synchronous
 from gpu_trainer.batches import Batches
 from gpu_trainer.data import load
 from gpu_trainer.flat import Flat
+from gpu_trainer.group import Group
 from gpu_trainer.job import Job
 from gpu_trainer.learner import Learner
 from gpu_trainer.models import build
 from gpu_trainer.run import train
+from gpu_trainer.setting import measured
 from gpu_trainer.verdict import Watch
 
 
@@ -28,15 +30,16 @@ def test_four_workers_learn_the_digits():
     assert [(event["worker"], event["step"]) for event in seen if event["event"] == "worker"] == [
         (worker, 10 * i) for i in range(1, 101) for worker in range(4)
     ]
-    measured = [event for event in seen if event["event"] == "center"]
-    assert [event["step"] for event in measured] == list(range(100, 1001, 100))
-    assert measured[-1]["test_error"] == result.test_error
-    assert all(0 < event["distance"] < 10 for event in measured)
+    centers = [event for event in seen if event["event"] == "center"]
+    assert [event["step"] for event in centers] == list(range(100, 1001, 100))
+    assert centers[-1]["test_error"] == result.test_error
+    assert all(0 < event["distance"] < 10 for event in centers)
     assert result.samples_per_second == pytest.approx(1000 * 4 * 32 / result.seconds)
     model = build("cnn", load("digits"), 0, torch.float32)
     model.load_state_dict(center)
     learner = Learner(model, Batches(load("digits"), 32))
-    assert learner.test(learner.flat.point()) == (result.test_loss, result.test_error)
+    found = measured(learner, learner.flat.point(), Group())
+    assert found == (result.train_loss, result.test_loss, result.test_error)
     record = json.loads(json.dumps(result.record()))
     assert record["predicted"]["h_max"] == result.predicted.h_max > 0
 
@@ -112,7 +115,7 @@ def test_a_learner_leaves_the_random_numbers_and_the_mode_as_they_were():
     first = learner.gradient(0, 3, point)
     assert torch.equal(learner.gradient(0, 3, point), first)  # the mask is that of the worker's clock
     assert not torch.equal(learner.gradient(1, 3, point), first)
-    learner.test(point)
+    measured(learner, point, Group())
     assert torch.equal(torch.get_rng_state(), state)
     assert model.training
 

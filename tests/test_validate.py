@@ -1,11 +1,12 @@
 """`validate` on a small network: what it calls predicted is so, a wrong rule is told apart, the point is stationary."""
 
 import csv
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from test_trainer_measured import ElasticAfter
 
 from easgd_theory import (
     DOWNPOUR,
@@ -132,16 +133,6 @@ def test_every_algorithm_has_its_map(folder, ground):
     first = rows[0]
     rule = EASGD(eta=0.5 / ground.h_max, alpha=0.1)
     assert float(first["predicted"]) == pytest.approx(spectral_radius(rule, Synchronous(p=2), h=ground.h_max), rel=1e-9)
-
-
-@dataclass(frozen=True, eq=False)
-class ElasticAfter(EASGD):
-    """The elastic step after the gradient step: another algorithm, as some implementations have it."""
-
-    @staticmethod
-    def visit(w, c, k, g):
-        x = w.x - k.eta * g
-        return (x - k.alpha * (x - c.x),)
 
 
 def test_a_wrong_rule_is_caught_by_the_sweep(folder, tmp_path, monkeypatch, ground):

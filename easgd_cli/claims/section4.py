@@ -7,7 +7,6 @@ import numpy as np
 from easgd_cli.claims.kit import ROUNDING, Effort, Finding, Statement, about, middles, near_one, radius_of
 from easgd_theory import ADMM, EASGD, RoundRobin, critical_value, iteration_map, spectral_radius
 from easgd_theory.growth import measured_growth
-from easgd_theory.maps import state_names
 from simulations import Quadratic, simulate
 
 CHAOTIC = ADMM(eta=0.001, rho=2.5)
@@ -96,8 +95,7 @@ def _iterate(p: int, rounds: int) -> np.ndarray:
 
 def _simulate(p: int, rounds: int) -> np.ndarray:
     """The example's center by the simulator, which runs the definition; shape (rounds + 1,)."""
-    start = [START * name.startswith("x_") for name in state_names(ADMM, p)]
-    run = simulate(CHAOTIC, RoundRobin(p=p), Quadratic(h=1.0), rounds=rounds, start=start)
+    run = simulate(CHAOTIC, RoundRobin(p=p), Quadratic(h=1.0), rounds=rounds, start=START)
     return run.center.values[0, :, 0]
 
 
