@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import numpy as np
 
 from easgd_cli.findings import Finding, keep, show, write_report
-from easgd_cli.output import make_directory, to_json, write_picture
+from easgd_cli.output import make_directory, report_options, to_json
 from easgd_cli.progress import progress, told_how_to_continue
 from easgd_cli.question import Count, FiniteNumber, FiniteNumbers, one_sentence
 
 if TYPE_CHECKING:
+    import xarray as xr
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -29,6 +31,13 @@ def comparison_command() -> click.Command:
             ["--periods"], type=FiniteNumbers(), default="1,4,16,64", show_default=True, help="Communication periods."
         ),
         click.Option(["--rates"], type=FiniteNumbers(), help=f"Learning rates of {METHODS}."),
+        click.Option(
+            ["--delay"],
+            type=FiniteNumber(),
+            default=0.0,
+            show_default=True,
+            help="Of every worker's steps, seconds: as if each had a device of its own.",
+        ),
     ]
     return click.Command("comparison", params=[*own, *_options()], callback=_compare_methods, help=_METHODS_HELP)
 
@@ -60,14 +69,7 @@ def _options() -> list[click.Parameter]:
         click.Option(["--steps"], type=Count(), default=400, show_default=True, help="Of each worker."),
         click.Option(["--batch-size"], type=Count(), default=128, show_default=True, help="Of each worker."),
         click.Option(["--seed"], type=Count(0), default=0, show_default=True, help="Of everything random."),
-        click.Option(
-            ["-o", "--output"],
-            type=click.Path(path_type=Path),
-            default=Path("validation"),
-            show_default=True,
-            help="The directory.",
-        ),
-        click.Option(["--json", "as_json"], is_flag=True, help="Print what was found as JSON."),
+        *report_options("validation"),
     ]
 
 
@@ -134,15 +136,41 @@ def _conclude(runs: Runs, directory: Path) -> Finding:
     found = compared.measured(directory, runs.name)
     curves = compared.comparison(found) if runs.name == "comparison" else compared.schedules(found)
     drawn: dict[str, Figure | Axes] = {runs.name: curves, f"{runs.name}_times": compared.times(found)}
-    for name, picture in drawn.items():
-        for suffix in (".png", ".svg"):
-            write_picture(picture, directory / f"{name}{suffix}")
-    sentences = compared.sentences(found)
+    sentences = _endings(found)
     if runs.name == "schedules":
-        sentences += compared.seconds_to(found, _NEARLY * float(found.test_error.max()))
+        sentences += _arrivals(found, _NEARLY * float(found.test_error.max()))
     finding = Finding(runs.name, _TITLES[runs.name], sentences, {}, None, list(drawn))
-    keep(finding, directory)
+    keep(finding, drawn, directory)
     return finding
+
+
+def _endings(found: xr.Dataset) -> list[str]:
+    """One for each run: what was predicted, and how it ended."""
+    from gpu_trainer.stopwatch import KINDS
+
+    said = []
+    for row in range(found.sizes["row"]):
+        one = found.isel(row=row)
+        predicted = {True: "stable", False: "unstable"}.get(one.predicted_stable.item(), "nothing")
+        losses = one.train_loss_at.values[np.isfinite(one.train_loss_at.values)]
+        rose = (losses / np.minimum.accumulate(losses)).max(initial=1.0)
+        shares = ", ".join(f"{one[kind + '_seconds'].item():.1f} {kind}" for kind in KINDS)
+        said.append(
+            f"{one.run.item()}: predicted {predicted}, ended {one.verdict.item()} with a test error of "
+            f"{one.test_error.item():.2%} after {one.seconds.item():.0f} s ({shares}); its training loss was once "
+            f"{rose:.2f} times what it had been before."
+        )
+    return said
+
+
+def _arrivals(found: xr.Dataset, error: float) -> list[str]:
+    """One sentence for each run: when its center first had at most this test error."""
+    said = []
+    for row, run in enumerate(found.run.values):
+        reached = found.time.values[row][found.test_error_at.values[row] <= error]
+        when = f"{reached[0]:.0f} s" if reached.size else "not reached"
+        said.append(f"{run}: test error {error:.1%} at {when}.")
+    return said
 
 
 _NEARLY = 1.1  # times the worst error in the end: what all come to, and some long before

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 AGREEMENT = 0.95
 """Outside the band at the edge, so many of the runs do what is predicted."""
 
+_NEAR_THE_BOUND = 0.9  # of the largest curvature that is stable
+
 
 def conclude(check: Check, ground: Ground, directory: Path) -> Finding:
     """Read a check's table, draw its pictures, and write both and what it says into the directory."""
@@ -143,13 +145,18 @@ def _settling(found: xr.Dataset) -> Judged:
 
 
 def _edge(found: xr.Dataset) -> Judged:
-    numbers, sentences = {}, []
+    numbers: dict[str, Any] = {}
+    sentences = []
     for row in range(found.sizes["row"]):
         one = found.isel(row=row)
-        last = np.array(str(one.h_max.item()).split(), dtype=float)[-10:] / one.bound.item()
+        share = np.array(str(one.h_max.item()).split(), dtype=float) / one.bound.item()
+        near = np.flatnonzero(share >= _NEAR_THE_BOUND) * int(one.every.item())
         name = f"p = {one.p.item():g}, alpha = {one.alpha.item():g}"
-        numbers[name] = {"bound": one.bound.item(), "low": last.min(), "high": last.max()}
-        sentences.append(f"{name}: h_max was {last.min():.2f} to {last.max():.2f} of its bound at the last ten looks.")
+        numbers[name] = {"bound": one.bound.item(), "highest": share.max(), "near": near.tolist()}
+        sentences.append(
+            f"{name}: h_max reached {share.max():.2f} of its bound"
+            + (f"; it was at {_NEAR_THE_BOUND:g} or above from round {near[0]} to {near[-1]}." if near.size else ".")
+        )
     return numbers, sentences, None
 
 

@@ -9,6 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from figures.style import COLOURS, MARKERS, in_style, new_figure, schedule_name
 from figures.validated import rows
@@ -72,7 +73,15 @@ def _curves(ax: Axes, found: xr.Dataset, tau: int, measure: str) -> None:
         line = ":" if found.predicted_stable.values[row] in (False, "False") else "-"
         values = found[f"{measure}_at"].values[row]
         ax.plot(time, values, line, color=_COLOURS[name], marker=_MARKERS[name], markersize=3.0, linewidth=1.0)
+    _logarithmic(ax)
+
+
+def _logarithmic(ax: Axes) -> None:
+    """A logarithmic axis with plain numbers, of values within a decade or two."""
     ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
     ax.grid(alpha=0.3, which="both", linewidth=0.4)
 
 
@@ -108,34 +117,9 @@ def schedules(found: xr.Dataset) -> Figure:
             ax.plot(found.time.values[row], values, line, marker=mark, markersize=3.0, linewidth=1.0, label=label)
         ax.set_title(title)
         ax.set_xlabel("seconds")
-        ax.set_yscale("log")
-        ax.grid(alpha=0.3, which="both", linewidth=0.4)
+        _logarithmic(ax)
     axes[0].set_ylabel("test error of the center")
     axes[0].legend()
     attributes = f"{found.attrs['model']} on {found.attrs['data']}"
     figure.suptitle(f"EASGD, {int(found.p.max())} workers, τ = {found.tau.values[0]:g}: {attributes}")
     return figure
-
-
-def sentences(found: xr.Dataset) -> list[str]:
-    """One for each run: what was predicted, and how it ended."""
-    said_of_runs = []
-    for row in range(found.sizes["row"]):
-        one = found.isel(row=row)
-        said = {True: "stable", False: "unstable"}.get(one.predicted_stable.item(), "nothing")
-        seconds = " / ".join(f"{one[kind + '_seconds'].item():.1f}" for kind in KINDS)
-        said_of_runs.append(
-            f"{one.run.item()}: predicted {said}, {one.verdict.item()}, test error {one.test_error.item():.2%} after "
-            f"{one.seconds.item():.0f} s; {' / '.join(KINDS)}: {seconds} s."
-        )
-    return said_of_runs
-
-
-def seconds_to(found: xr.Dataset, error: float) -> list[str]:
-    """One sentence for each run: when its center first had at most this test error."""
-    said = []
-    for row, run in enumerate(found.run.values):
-        reached = found.time.values[row][found.test_error_at.values[row] <= error]
-        when = f"{reached[0]:.0f} s" if reached.size else "not reached"
-        said.append(f"{run}: test error {error:.1%} at {when}.")
-    return said

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -34,6 +34,15 @@ from gpu_trainer.visitor import Visitor
 _PAUSE = 0.02  # seconds from one look at the center to the next
 
 
+class _Moment(NamedTuple):
+    """The center at a step, to be measured; its length, and what was heard of the workers until then."""
+
+    step: int
+    iterate: Tensor
+    norm: float
+    heard: dict[str, float]
+
+
 class CenterRun:
     """The center's process: it serves, measures, keeps, and says how the run ended."""
 
@@ -46,6 +55,7 @@ class CenterRun:
         self.predicted: Prediction | None = None
         self._seen = {"arrivals": 0, "losses": 0, "refused": 0, "step": 0, "version": 0, "void": 0}
         self._loss, self._seconds = float("nan"), 0.0
+        self._moments: list[_Moment] = []
 
     def run(self, place: Place, predict: bool) -> None:
         """To the end."""
@@ -113,23 +123,31 @@ class CenterRun:
                 center.end()
                 return
         if passed(self.keep.evaluations(self.job.last)):
-            self._evaluate(step)
+            self._moments.append(self._moment(step))
+            if not self.keep.measure_afterwards:
+                self._measure_moments()
         if passed(self.keep.checkpoints(self.job.last)):
             self._save(step)
 
-    def _evaluate(self, step: int) -> Measured:
-        found = self._measured()
-        self._loss = found.train_loss
-        arrivals = self.center.arrivals(self._seen["arrivals"])
-        late = staleness(arrivals)
+    def _moment(self, step: int) -> _Moment:
+        now, arrivals = self.center.snapshot(), self.center.arrivals(self._seen["arrivals"])
         self._seen["arrivals"] += len(arrivals)
-        seconds = self._seconds = float(arrivals["seconds"][-1]) if len(arrivals) else self._seconds
+        self._seconds = float(arrivals["seconds"][-1]) if len(arrivals) else self._seconds
+        late = staleness(arrivals)
         stale = {"staleness": float(late.mean()), "largest_staleness": int(late.max())} if len(late) else {}
-        self.records.write("center", step=step, seconds=seconds, **found._asdict(), **stale)
-        return found
+        return _Moment(step, now.iterate, float(now.center.x.norm()), {"seconds": self._seconds, **stale})
 
-    def _measured(self) -> Measured:
-        return measured(self.learner, self.center.snapshot().iterate, self.checkpoints.group)
+    def _measure_moments(self) -> None:
+        for moment in self._moments:
+            self._loss = self._measure(moment).train_loss
+            if self.keep.measure_afterwards:  # else the next look has the loss
+                self.verdict.look(moment.step, moment.norm, self._loss)
+        self._moments.clear()
+
+    def _measure(self, moment: _Moment) -> Measured:
+        found = measured(self.learner, moment.iterate, self.checkpoints.group)
+        self.records.write("center", step=moment.step, **moment.heard, **found._asdict())
+        return found
 
     def _save(self, step: int) -> None:
         state = {
@@ -145,7 +163,9 @@ class CenterRun:
         if self.verdict.diverged_at is None and not self.center.roll.done:
             raise Failure(f"every worker was lost, the last one when the center was at step {step}")
         self._save(step)
-        found = self._evaluate(step)
+        torch.set_num_threads(os.cpu_count() or 1)  # the workers need them no longer
+        self._measure_moments()
+        found = self._measure(self._moment(step))
         rows = list(self._worked().values())
         time = dict(zip(KINDS, np.mean(rows, axis=0).tolist() if rows else [0.0] * len(KINDS), strict=True))
         result = Result.of(

@@ -85,6 +85,9 @@ class Comparison(Runs):
         The communication periods.
     rates : tuple of float
         Learning rates of EASGD and SGD, EAMSGD, DOWNPOUR, MDOWNPOUR, MSGD.
+    delay : float
+        Seconds by which each step of every worker takes longer: where workers share cores, and these are free
+        meanwhile, as if each had a device of its own.
 
     References
     ----------
@@ -93,7 +96,8 @@ class Comparison(Runs):
 
     name = "comparison"
     periods: tuple[int, ...] = (1, 4, 16, 64)
-    rates: tuple[float, ...] = (0.05, 0.01, 0.005, 5e-5, 0.001)
+    rates: tuple[float, ...] = (0.02, 0.005, 0.005, 5e-5, 0.001)
+    delay: float = 0.0
 
     def __post_init__(self) -> None:
         if len(self.rates) != 5:
@@ -109,14 +113,16 @@ class Comparison(Runs):
 
     def _jobs(self) -> Iterator[Job]:
         elastic, momentum, downpour, mdownpour, msgd = self.rates
+        one = (self.delay,) if self.delay else ()
+        many = one * self.workers
         for tau in self.periods:
             alpha, schedule = BETA / (self.workers * tau), Asynchronous(p=self.workers, tau=tau)
-            yield self._job(EASGD(elastic, alpha), schedule)
-            yield self._job(EAMSGD(momentum, alpha, DELTA), schedule)
-            yield self._job(DOWNPOUR(downpour), schedule)
-        yield self._job(MDOWNPOUR(mdownpour, DELTA), Asynchronous(p=self.workers))
-        yield self._job(MSGD(msgd, DELTA), Synchronous(p=1))
-        yield self._job(SGD(elastic), Synchronous(p=1))
+            yield self._job(EASGD(elastic, alpha), schedule, many)
+            yield self._job(EAMSGD(momentum, alpha, DELTA), schedule, many)
+            yield self._job(DOWNPOUR(downpour), schedule, many)
+        yield self._job(MDOWNPOUR(mdownpour, DELTA), Asynchronous(p=self.workers), many)
+        yield self._job(MSGD(msgd, DELTA), Synchronous(p=1), one)
+        yield self._job(SGD(elastic), Synchronous(p=1), one)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +194,8 @@ def compare(
         place = directory / name
         if not (place / "result.json").exists():
             place.mkdir(exist_ok=True)
-            train(job, keep=Keep(directory=place, resume=True), processes=processes or Processes(), device="auto")
+            keep = Keep(directory=place, resume=True, measure_afterwards=True)
+            train(job, keep=keep, processes=processes or Processes(), device="auto")
         result = Result.read(place)
         if result.config != json.loads(json.dumps(job.config())):
             raise ValueError(f"{name} in {str(directory)!r} is a run of another setup; give another directory")

@@ -49,7 +49,7 @@ class EdgeCheck(Check):
     rounds : int
     """
 
-    rate: float = 1.5
+    rate: float = 0.3
     couplings: Sequence[tuple[int, float]] = ((4, 0.05), (4, 0.2), (4, 0.3), (8, 0.15))
     rounds: int = 400
 

@@ -31,12 +31,16 @@ class Keep:
         Steps from one measurement of the center, or one checkpoint, to the next; by default a tenth of the run.
     resume : bool
         Go on from the last checkpoint in the directory, if there is one.
+    measure_afterwards : bool
+        Of an asynchronous run: keep the center in memory at each of these steps, and measure all when the workers are
+        done, so that measuring takes no time from them. A loss that grows beyond bounds then ends no run early.
     """
 
     directory: Path | None = None
     evaluate_every: int | None = None
     checkpoint_every: int | None = None
     resume: bool = False
+    measure_afterwards: bool = False
 
     def __post_init__(self) -> None:
         for name in ("evaluate_every", "checkpoint_every"):

@@ -2,10 +2,13 @@
 
 import csv
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from test_cli_train import ENVIRONMENT
 
 from figures import compared
 from gpu_trainer.comparison import Comparison, compare, curves
@@ -40,13 +43,14 @@ def test_runs_are_tabulated_drawn_and_not_done_again(tmp_path):
         measured = curves(tmp_path, name)
         assert measured[-1]["step"] == 10
         assert measured[-1]["train_loss"] == result["train_loss"]
+        seconds = [event["seconds"] for event in measured]
+        assert seconds == sorted(seconds)
+        assert seconds[-1] <= result["seconds"] + 1e-9
     found = compared.measured(tmp_path, "comparison")
     figure = compared.comparison(found)
     drawn = [line for ax in figure.axes for line in ax.lines]
-    assert len(drawn) == 3 * (
-        4 + 2 * 2
-    )  # three measures; two periods, with EASGD, EAMSGD, DOWNPOUR in one, MDOWNPOUR in the other
-    assert len(compared.sentences(found)) == 6
+    # Three measures; two periods, with EASGD, EAMSGD, DOWNPOUR in one, MDOWNPOUR in the other.
+    assert len(drawn) == 3 * (4 + 2 * 2)
     assert len(compared.times(found).patches) == 4 * 6
     stamps = {name: (tmp_path / name / "result.json").stat().st_mtime_ns for name in QUICK.jobs}
     compare(QUICK, tmp_path)
@@ -54,3 +58,28 @@ def test_runs_are_tabulated_drawn_and_not_done_again(tmp_path):
     with pytest.raises(ValueError, match=r"EASGD-tau-2 in .* is a run of another setup"):
         compare(replace(QUICK, steps=20), tmp_path)
     assert np.isfinite(found.train_loss_at.values[:, 0]).all()
+
+
+@pytest.mark.xdist_group("trainer_processes")
+@pytest.mark.parametrize(
+    ("line", "runs"),
+    [
+        ("comparison --periods 2 --rates 0.1,0.05,0.05,0.001,0.01", ["EASGD", "EAMSGD", "DOWNPOUR", "MSGD", "SGD"]),
+        ("schedules --tau 2 --delay 0.01", ["synchronous-alike", "round-robin-alike", "asynchronous-one-slow"]),
+    ],
+)
+def test_the_commands_write_pictures_and_a_report(tmp_path, line, runs):
+    shared = f"--data digits --model tiny --workers 2 --steps 10 --batch-size 32 -o {tmp_path} --json"
+    command = [sys.executable, "-m", "easgd_cli.main", "validate", *line.split(), *shared.split()]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=150)
+    assert done.returncode == 0, done.stderr
+    (finding,) = json.loads(done.stdout)["findings"]
+    name = line.split()[0]
+    assert finding["name"] == name
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 2
+    for run in runs:
+        endings = [sentence for sentence in finding["sentences"] if sentence.startswith(run)]
+        assert any("predicted" in sentence and "test error" in sentence for sentence in endings)
+        assert all(sentence in page for sentence in endings)
+    assert {path.name for path in tmp_path.glob("*.svg")} == {f"{name}.svg", f"{name}_times.svg"}
