@@ -11,6 +11,7 @@ from collections import namedtuple
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from functools import cache
+from math import isfinite
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -88,18 +89,12 @@ class Algorithm:
     @classmethod
     def parameters(cls) -> tuple[str, ...]:
         """Names of the numeric parameters, in order."""
-        for field in fields(cls):  # type: ignore[arg-type]
-            if not (field.default is None or isinstance(field.default, bool)):
-                raise TypeError(
-                    f"{cls.__name__}.{field.name} must be declared with the default None (a parameter) or a bool "
-                    f"(an option), got {'no default' if field.default is MISSING else field.default!r}"
-                )
-        return tuple(field.name for field in fields(cls) if field.default is None)  # type: ignore[arg-type]
+        return _declared(cls)[0]  # type: ignore[arg-type]
 
     @classmethod
     def options(cls) -> tuple[str, ...]:
         """Names of the yes-or-no options, in order."""
-        return tuple(field.name for field in fields(cls) if isinstance(field.default, bool))  # type: ignore[arg-type]
+        return _declared(cls)[1]  # type: ignore[arg-type]
 
     def pack(self, values: Mapping[str, Any]) -> Any:
         """The parameters as the named tuple `k` that the definition's functions receive."""
@@ -115,6 +110,20 @@ class Algorithm:
                 raise ValueError(f"{cls.__name__} is defined for {name}=1 only, got {name}={value}: {reason}")
         if schedule.tau > 1 and not (hasattr(cls, "local") and hasattr(cls, "local_query")):
             raise ValueError(f"{cls.__name__} is defined for tau=1 only, got tau={schedule.tau}: it has no local step")
+
+
+@cache
+def _declared(rule: type[Algorithm]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """A rule's parameters and options."""
+    declared = fields(rule)  # type: ignore[arg-type]
+    for field in declared:
+        if not (field.default is None or isinstance(field.default, bool)):
+            raise TypeError(
+                f"{rule.__name__}.{field.name} must be declared with the default None (a parameter) or a bool "
+                f"(an option), got {'no default' if field.default is MISSING else field.default!r}"
+            )
+    parameters = tuple(field.name for field in declared if field.default is None)
+    return parameters, tuple(field.name for field in declared if field.default is not None)
 
 
 @cache
@@ -142,6 +151,8 @@ def as_real(name: str, value: Any) -> np.ndarray:
     """`value` as a float array, or one sentence saying why not."""
     if callable(value):
         raise ValueError(f"{name} varies with the worker's clock: a time-varying rule has no iteration map")
+    if isinstance(value, float) and isfinite(value):  # as most are
+        return np.array(value, dtype=float)
     try:
         array = np.asarray(value)
     except ValueError:  # a ragged list

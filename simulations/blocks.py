@@ -38,15 +38,11 @@ class Room:
         problem, state = self.problem, (self.block.workers, self.block.center)
         scalars, span = problem.pieces.scalars, (first, window.high, lost)
         sight = (self.iterate, self.record, self.seen)
-        if problem.lone:
-            return problem.kernels.rounds_of_one(
-                *state, self.given, window.table, window.draws, window.noise, scalars, *span, *sight
-            )
         if problem.at_once:
-            return problem.kernels.rounds_at_once(
-                *state, self.total, self.others, self.given, window.table, window.draws, window.noise, scalars, *span,
-                *sight,
-            )  # fmt: skip
+            drawn = (window.table, window.noise, window.addresses, scalars, problem.window)
+            if problem.lone:
+                return problem.kernels.rounds_of_one(*state, self.given, *drawn, *span, *sight)
+            return problem.kernels.rounds_at_once(*state, self.total, self.others, self.given, *drawn, *span, *sight)
         if problem.split:
             return problem.kernels.split_rounds(
                 *state, self.block.known, self.block.pulled, self.total, self.others, self.everyone, self.points,
@@ -70,7 +66,7 @@ def run(problem: Problem, block: Block, first: int, last: int, sheet: Sheet) -> 
         complete(problem, AT_START, block.diverged, sheet, 0, 1)
     reached = max(first, 1)
     while reached < last and block.ended.max() < 0:
-        low, asked = reached, min(reached + problem.window, last)
+        low, asked = reached, last if problem.at_once else min(reached + problem.window, last)
         window = source.draw(low, asked)
         advance(problem, block, room, window)
         reached = window.high
@@ -88,7 +84,8 @@ def advance(problem: Problem, block: Block, room: Room, window: Window) -> None:
     while reached < window.high:
         lost = int(np.count_nonzero(block.diverged >= 0)) * (block.workers.size + block.center.size) // block.lanes
         try:
-            stopped = room.go(window, reached, lost)
+            with np.errstate(over="ignore"):  # as in `windows`
+                stopped = room.go(window, reached, lost)
         except NumbaError as error:
             name = type(problem.algorithm).__name__
             raise TypeError(f"{name} must be plain arithmetic that numba compiles to be simulated") from error

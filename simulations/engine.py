@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +47,9 @@ class Run:
             self._go_on(State.load(path), path, identity)
         saved, saved_at, rounds = self.done, time.monotonic(), self.problem.rounds
         threads = vars(numba.config)["NUMBA_NUM_THREADS"]
-        with ThreadPoolExecutor(threads) as pool:
-            # Beside this thread where there are several blocks, or where an interrupt must not tear one apart.
-            beside = pool if min(threads, len(self.blocks)) > 1 or path is not None else None
+        # Beside this thread where there are several blocks, or where an interrupt must not tear one apart.
+        apart = min(threads, len(self.blocks)) > 1 or path is not None
+        with ThreadPoolExecutor(threads) if apart else nullcontext() as beside:
             try:
                 while self.done <= rounds:
                     interrupted = self._advance(min(self.done + self._chunk(), rounds + 1), beside)
@@ -122,7 +123,7 @@ def _block(problem: Problem, first: int, lanes: int, start: np.ndarray) -> Block
     center = by_lane[p * count :].reshape(len(rule.center), d * lanes)
     center = np.ascontiguousarray(center)
     workers = np.ascontiguousarray(workers)
-    by_event, split = p if problem.asynchronous else 0, p if problem.split else 0
+    by_event = p if problem.asynchronous else 0
     return Block(
         first=first,
         workers=workers,
@@ -134,7 +135,7 @@ def _block(problem: Problem, first: int, lanes: int, start: np.ndarray) -> Block
         events=np.zeros((by_event, lanes), dtype=np.int64),
         seen=np.zeros((by_event, lanes), dtype=np.int64),
         known=workers.copy() if problem.split else workers[:, :0],
-        pulled=np.tile(center, (1, split)),
+        pulled=np.tile(center, (1, p)) if problem.split else center[:, :0],
     )
 
 

@@ -12,6 +12,11 @@ from __future__ import annotations
 from math import exp, log1p, sqrt
 
 
+def curvature(x, h, z, y, scalars):
+    """Slope: a curvature, and additive noise."""
+    return h * x + scalars[0] * z
+
+
 def random_curvature(x, h, z, y, scalars):
     """Slope: a curvature with its own noise, and additive noise."""
     noise, deviation = scalars

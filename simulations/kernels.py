@@ -2,15 +2,16 @@
 
 A block keeps its variables as structures of arrays, the replicas ("lanes") innermost: element e of worker i stands for
 a coordinate and a lane. Nothing here knows an algorithm: what a worker or the center does is done by the functions of a
-definition on the scalars of one element, in the phases of `easgd_theory.visit`. Nothing here draws random numbers
-either, and all of it runs as plain Python, too.
+definition on the scalars of one element, in the phases of `easgd_theory.visit`. Random numbers are drawn before a
+window of rounds, by `windows.Source` or, in the most common case, at once. All of it runs as plain Python, too.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from simulations.arrays import LIMIT, U, beyond, copy, fetch, find, mean_of, observe, place, put_back, squares_of
+from simulations.arrays import LIMIT, U, beyond, copy, fetch, find, observe, place, put_back
+from simulations.streams import fill_by_clock
 
 MEET, MESSAGE, CENTER = 0, 1, 2  # the phases of a visit
 
@@ -260,48 +261,70 @@ def rounds(
 
 
 def rounds_at_once(
-    workers, center, total, others, given, table, draws, noise, scalars, first, last, lost, iterate, record, seen,
+    workers, center, total, others, given, table, noise, addresses, scalars, window, first, last, lost, iterate, record,
+    seen,
 ):  # fmt: skip
-    """The most common case of `rounds`: everyone together, of one step each, and the message right after it."""
+    """The most common case of `rounds`: everyone together, of one step each, and the message right after it.
+
+    It draws the noise itself, `window` rounds at a time, of the `streams.Addresses`; `noise` is the room for that.
+    """
     k, p = load_parameters(table, 0), workers.shape[1] // total.size
-    for t in range(first, last):
-        clock = t - 1 - draws.origin
-        at = (clock & 1) * draws.odd + (clock >> 1) * draws.pair
-        meet_all(workers, center, 0, p, k, given, noise, at, draws.variate, scalars, True, total)
-        take(center, total, others, p, p, k)
-        observe(t - seen.first, workers, iterate, record, seen)
-        if beyond(workers) + beyond(center) != lost:
-            return -t
+    second = noise_apart(workers, addresses)
+    for low in range(first, last, window):
+        high = min(low + window, last)
+        origin, odd = fill_by_clock(noise, low - 1, high - 1, addresses)
+        for t in range(low, high):
+            clock = t - 1 - origin
+            at = (clock & 1) * odd + (clock >> 1) * addresses.draws
+            meet_all(workers, center, 0, p, k, given, noise, at, second, scalars, True, total)
+            take(center, total, others, p, p, k)
+            observe(t - seen.first, workers, iterate, record, seen)
+            if beyond(workers) + beyond(center) != lost:
+                return -t
     return last
 
 
 def rounds_of_one(
-    workers, center, given, table, draws, noise, scalars, first, last, lost, iterate, record, seen,
+    workers, center, given, table, noise, addresses, scalars, window, first, last, lost, iterate, record, seen,
 ):  # fmt: skip
     """The case of `rounds_at_once` with one element only, whose center stays in a register.
 
     Here even a call of `observe` would take longer than what it does.
     """
     k, p, c, x = load_parameters(table, 0), workers.shape[1], load_center(center, 0), workers[seen.x]
-    for t in range(first, last):
-        clock = t - 1 - draws.origin
-        total, size, z = 0.0, 0.0, U((clock & 1) * draws.odd + (clock >> 1) * draws.pair)
-        y = z + U(draws.variate)
-        for i in range(p):
-            j = U(i)
-            total += meet(workers, j, c, k, given[j], noise, z + j, y + j, scalars, True)
-            size += size_of_worker(workers, j)
-        c = store_center(center, 0, absorb(c, total, k, p, p))
-        row = U(t - seen.first)
-        record[row, 0, seen.lane] = c.x
-        if seen.mean >= 0:
-            record[row, seen.mean, seen.lane] = mean_of(x, 0, 1, p)
-        if seen.spread >= 0:
-            record[row, seen.spread, seen.lane] = squares_of(x, 0, 1, p, iterate) / p
-        # No variable is beyond the limit where the sum of all is not; to count each time takes a third of the time.
-        if not size + size_of_center(center, 0) <= LIMIT and beyond(workers) + beyond(center) != lost:
-            return -t
+    second = noise_apart(workers, addresses)
+    for low in range(first, last, window):
+        high = min(low + window, last)
+        origin, odd = fill_by_clock(noise, low - 1, high - 1, addresses)
+        for t in range(low, high):
+            clock = t - 1 - origin
+            total, size, z = 0.0, 0.0, U((clock & 1) * odd + (clock >> 1) * addresses.draws)
+            y = z + U(second)
+            for i in range(p):
+                j = U(i)
+                total += meet(workers, j, c, k, given[j], noise, z + j, y + j, scalars, True)
+                size += size_of_worker(workers, j)
+            c = store_center(center, 0, absorb(c, total, k, p, p))
+            row = U(t - seen.first)
+            record[row, 0, seen.lane] = c.x
+            if seen.mean >= 0 or seen.spread >= 0:
+                sum_, squares, e = 0.0, 0.0, iterate[0]
+                for i in range(p):
+                    sum_ += x[U(i)]
+                    squares += (x[U(i)] - e) ** 2
+                if seen.mean >= 0:
+                    record[row, seen.mean, seen.lane] = sum_ / p
+                if seen.spread >= 0:
+                    record[row, seen.spread, seen.lane] = squares / p
+            # No variable is beyond the limit where the sum of all is not; to count each time takes a third of the time.
+            if not size + size_of_center(center, 0) <= LIMIT and beyond(workers) + beyond(center) != lost:
+                return -t
     return last
+
+
+def noise_apart(workers, addresses):
+    """How far the two variates of an element are apart."""
+    return workers.shape[1] if addresses.draws > workers.shape[1] else 0
 
 
 def split_rounds(

@@ -106,7 +106,8 @@ class Quadratic(Objective):
         variates = _normals(self.noise > 0, self.deviation > 0)
         if np.ndim(self.h) < 3:
             h = np.broadcast_to(np.asarray(self.h, float), (d,)).copy()
-            return Pieces(gradients.random_curvature, None, gradients.diagonal_loss, h, scalars, (h,), variates)
+            slope = gradients.random_curvature if self.deviation else gradients.curvature
+            return Pieces(slope, None, gradients.diagonal_loss, h, scalars, (h,), variates)
         if len(self.h) != p:
             raise ValueError(f"h must hold a matrix for each of the p={p} workers, got {len(self.h)}")
         matrices = np.ascontiguousarray(self.h)

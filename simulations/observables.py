@@ -12,6 +12,9 @@ AT_START = np.array([[0.0, np.nan, np.nan]])
 """What `windows.Window.course` is for round 0."""
 
 
+_TOGETHER = 2**16  # coordinates of which the loss is found at a time
+
+
 class Sheet(NamedTuple):
     """A block's part of a record: its rows begin with round `first`, the block's replicas with `lane`.
 
@@ -43,9 +46,13 @@ def complete(problem: Problem, course: np.ndarray, diverged: np.ndarray, sheet: 
     if columns.staleness >= 0:
         rows[:, columns.staleness : columns.staleness + 2] = course[:, 1:, None]
     if columns.loss >= 0:
-        value = np.empty((high - low, sheet.lanes))
-        problem.loss(np.ascontiguousarray(rows[:, : problem.d]), value, problem.pieces.data)
-        rows[:, columns.loss] = value
+        together = max(1, _TOGETHER // (problem.d * sheet.lanes))
+        for part in (rows[t : t + together] for t in range(0, len(rows), together)):
+            # Rounds and lanes as one long axis, which is the inner loop.
+            points = np.ascontiguousarray(part[:, : problem.d].transpose(1, 0, 2)).reshape(1, problem.d, -1)
+            value = np.empty((1, points.shape[2]))
+            problem.loss(points, value, problem.pieces.data)
+            part[:, columns.loss] = value.reshape(len(part), sheet.lanes)
     if diverged.max() >= 0:
         for lane in np.flatnonzero(diverged >= 0):
             rows[max(diverged[lane] - low, 0) :, :, lane] = np.nan

@@ -21,6 +21,7 @@ _ELEMENTS = 2048  # of a variable of the workers of one block: a few of these fi
 _LANES = 256
 _HERE = "in a simulation"
 _DRAWS = 2**16  # of one window of rounds: half a mebibyte
+_DRAWS_AT_ONCE = 2**13  # of one that kernels draw themselves, which costs no more for a small one: it stays in a cache
 
 
 class Columns(NamedTuple):
@@ -170,4 +171,4 @@ class Problem:
     def window(self) -> int:
         """Rounds for which random numbers are drawn at a time; an even number, as evaluations are drawn in pairs."""
         draws = self.tau * max(len(self.pieces.variates), 1) * self.p * self.d * self.lanes
-        return max(2, _DRAWS // draws // 2 * 2)
+        return max(2, (_DRAWS_AT_ONCE if self.at_once else _DRAWS) // draws // 2 * 2)

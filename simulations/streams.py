@@ -14,6 +14,7 @@ Normals are made by the ziggurat with 1024 layers (Marsaglia, Tsang 2000) with d
 from __future__ import annotations
 
 from math import cos, erfc, exp, log, pi, sqrt
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -24,6 +25,7 @@ WORKER_BITS = 24  # of a stream's 64; the replica has the others
 
 _compiled = njit(cache=True, nogil=True, error_model="numpy")
 _CHUNK = 1024  # draws made at a time: their bits stay in the nearest cache
+_TILE = 1024  # addresses of draws that are laid out at least
 _ATTEMPT = np.uint64(54)  # the bits of a block's address above count the further draws of a rejection method
 _GAMMA_ATTEMPTS = 256  # the first of them that is a gamma's
 
@@ -211,6 +213,45 @@ def fill_in_pairs(out, block, stream, shape, blocks, first_block, first_stream, 
             _into_gammas(out[half + done : half + done + size], shape[low : low + size], seed, here, there, 1)
             done += max(size, 0)
         first_block += blocks
+
+
+class Addresses(NamedTuple):
+    """Where the draws of a block of replicas are, of evaluations that all its workers make at the same clocks.
+
+    Those of some pairs of evaluations as `lay_out` has them, relative to the first; draws in one evaluation, and blocks
+    that a pair takes of each stream; the first stream; the seed. Nothing is drawn where there are none.
+    """
+
+    block: np.ndarray
+    stream: np.ndarray
+    shape: np.ndarray
+    draws: int
+    pair: int
+    first: np.uint64
+    seed: np.uint64
+
+
+def addresses_of(shapes: np.ndarray, p: int, coordinates: int, lanes: int, first: int, seed: int) -> Addresses:
+    """The addresses of the draws of these `shapes`, as in `fill_by_visit`, of `lanes` replicas from `first` on."""
+    draws = shapes.size * p * coordinates * lanes
+    block, stream, shape = lay_out(shapes, -(-_TILE // draws) if draws else 0, p, coordinates, lanes)
+    place = (draws, shapes.size * coordinates, np.uint64(first << WORKER_BITS), np.uint64(seed))
+    return Addresses(block, stream, shape, *place)
+
+
+@_compiled
+def fill_by_clock(out, start, end, addresses):
+    """Draws of the evaluations start, ..., end - 1.
+
+    Returns the number of the first one in `out`, which is even, and where there those of odd number begin.
+    """
+    block, stream, shape, draws, pair, first, seed = addresses
+    origin = start - start % 2
+    half = (end - origin + 1) // 2 * draws
+    if draws:
+        blocks = np.uint64(block.size // draws * pair)
+        fill_in_pairs(out[: 2 * half], block, stream, shape, blocks, np.uint64(origin // 2 * pair), first, seed)
+    return origin, half
 
 
 @_compiled

@@ -11,13 +11,11 @@ from simulations.arrivals import Arrivals, Events, pulls_first
 from simulations.kernels import Draws
 from simulations.problem import Problem
 from simulations.state import Block
-from simulations.streams import WORKER_BITS, draw_order, fill_by_visit, fill_in_pairs, lay_out
-
-_TILE = 1024  # addresses of draws that are laid out at least
+from simulations.streams import Addresses, addresses_of, draw_order, fill_by_clock, fill_by_visit
 
 
 class Window(NamedTuple):
-    """All that the rounds low, ..., high - 1 need, as `kernels.rounds` describes it.
+    """All that the rounds low, ..., high - 1 need, as `kernels.rounds` and `kernels.rounds_at_once` describe it.
 
     `slots` are those of `kernels.split_rounds`, and `course` is what is known of the rounds beforehand: the time at the
     end of each, mean and maximum of the staleness; shape (rounds, 3), or (0, 3).
@@ -30,6 +28,7 @@ class Window(NamedTuple):
     order: np.ndarray
     rows: np.ndarray
     table: np.ndarray
+    addresses: Addresses
     slots: np.ndarray = np.empty(0, dtype=np.int64)
     course: np.ndarray = np.empty((0, 3))
 
@@ -59,10 +58,8 @@ class Source:
             self.arrivals = Arrivals(problem, schedule, block)
             events = (block.events + (not pulls_first(problem))) >> 1 if problem.split else block.events
             self.pushed = int(np.sum(events))
-        if room and not problem.drawn:
-            evaluation = self.shapes.size * problem.p * self.entries
-            self.pairs = -(-_TILE // evaluation)
-            self.addresses = lay_out(self.shapes, self.pairs, problem.p, problem.d, block.lanes)
+        by_clock = self.shapes[:0] if problem.drawn else self.shapes
+        self.addresses = addresses_of(by_clock, problem.p, problem.d, block.lanes, block.first, problem.seed)
 
     def draw(self, low: int, high: int) -> Window:
         """The window of the rounds low, ..., high - 1, from 1 on; its arrays serve until the next one is drawn.
@@ -86,15 +83,11 @@ class Source:
         if problem.parameters.vary:
             rows = np.repeat(np.arange(high - low) * tau, problem.p // problem.group)
         draws = Draws(False, 0, 0, 0, 0, 0)
-        if variates:
-            size, origin = problem.p * self.entries, start - start % 2
-            half = (end - origin + 1) // 2 * variates * size
-            pair = variates * problem.d
-            blocks, stream = (self.pairs * pair, origin // 2 * pair), self.block.first << WORKER_BITS
-            fill_in_pairs(self.noise[: 2 * half], *self.addresses, *map(np.uint64, (*blocks, stream, problem.seed)))
-            visit = self.entries if problem.group < problem.p else 0
-            draws = Draws(False, visit, half, variates * size, size if variates > 1 else 0, origin)
-        return Window(low, high, draws, self.noise, self.order, rows, table)
+        if variates and not problem.at_once:  # whose kernels draw for themselves
+            origin, odd = fill_by_clock(self.noise, start, end, self.addresses)
+            visit, second = self.entries * (problem.group < problem.p), problem.p * self.entries * (variates > 1)
+            draws = Draws(False, visit, odd, self.addresses.draws, second, origin)
+        return Window(low, high, draws, self.noise, self.order, rows, table, self.addresses)
 
     def _at_random(self, low: int, high: int) -> Window:
         problem, block, tau = self.problem, self.block, self.problem.tau
@@ -103,7 +96,7 @@ class Source:
         seed, tick = np.uint64(problem.seed), (low - 1) * problem.p
         draw_order(order, block.clocks, evaluations, seed, tick, block.first, problem.p, tau)
         draws = self._fill(order, evaluations)
-        return Window(low, high, draws, self.noise, order, *self._parameters(evaluations[:, 0]))
+        return Window(low, high, draws, self.noise, order, *self._parameters(evaluations[:, 0]), self.addresses)
 
     def _by_event(self, low: int, events: Events) -> Window:
         problem, per_round = self.problem, self.problem.events
@@ -121,8 +114,8 @@ class Source:
         if problem.columns.staleness >= 0:
             delays(order, pulls, pushes, self.pushed, self.block.seen[:, 0], per_round, course[:, 1:])
             self.pushed += int(np.count_nonzero(pushes))
-        rows, table = self._parameters(evaluations)
-        return Window(low, low + rounds, draws, self.noise, order[:, None], rows, table, slots, course)
+        named = (order[:, None], *self._parameters(evaluations), self.addresses)
+        return Window(low, low + rounds, draws, self.noise, *named, slots, course)
 
     def _fill(self, order: np.ndarray, evaluations: np.ndarray) -> Draws:
         """Draw the noise of visits in this order."""
