@@ -258,7 +258,7 @@ def test_runs_with_mini_batches_stay_or_do_not(ground):
 
 def test_the_edge_has_its_bound_from_the_closed_form(ground):
     """MATH: (2 - eta h)(2 - p alpha) > 2 alpha."""
-    row = EdgeCheck(site=SITE, rounds=20).measure(ground, EdgeCase(p=4, alpha=0.2))
+    row = EdgeCheck(site=SITE, rate=1.5, rounds=20).measure(ground, EdgeCase(p=4, alpha=0.2))
     assert row["bound"] * row["eta"] == pytest.approx(2 - 2 * 0.2 / (2 - 4 * 0.2), rel=1e-6)
     curvatures, losses = ([float(value) for value in row[name].split()] for name in ("h_max", "loss"))
     assert len(curvatures) == len(losses) == 3
