@@ -62,7 +62,7 @@ def comparison(found: xr.Dataset) -> Figure:
     handles.append(Line2D([], [], color="#5b6372", linestyle=":", label="predicted unstable"))
     figure.legend(handles=handles, loc="outside right upper")
     p = int(found.p.max())
-    figure.suptitle(f"{found.attrs['model']} on {found.attrs['data']}: asynchronous, {p} workers; SGD, MSGD: one")
+    figure.suptitle(f"{found.attrs['model']} on {found.attrs['data']}\nasynchronous, {p} workers; SGD, MSGD: one")
     return figure
 
 
