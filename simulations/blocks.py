@@ -29,7 +29,7 @@ class Room:
         self.points, self.given, self.where = np.empty(size), given.ravel(), np.empty(entries, dtype=np.int64)
         self.who = everyone(group, block.lanes)
         columns, iterate = problem.columns, rule.center.index("x") if rule.center else problem.x
-        asked = (columns.worker_mean, columns.spread, columns.workers)
+        asked = (columns.worker_mean, columns.spread, columns.loss, columns.workers)
         self.seen = Seen(sheet.first, sheet.lane, sheet.lanes, *asked, problem.x)
         self.iterate = (block.center if rule.center else block.workers)[iterate]
 

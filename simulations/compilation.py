@@ -23,6 +23,7 @@ from simulations import kernels
 from simulations.objectives import Pieces
 
 _FUNCTIONS = ("query", "visit", "local_query", "local", "push_before", "push_after", "absorb")
+_PIECES = ("slope", "gradient", "term", "loss")
 
 
 class Kernels(NamedTuple):
@@ -32,6 +33,7 @@ class Kernels(NamedTuple):
     rounds_at_once: Callable[..., int]
     rounds_of_one: Callable[..., int]
     split_rounds: Callable[..., int]
+    losses: Callable[..., None]
 
 
 def kernels_of(algorithm: Algorithm, pieces: Pieces) -> Kernels:
@@ -43,7 +45,7 @@ def kernels_of(algorithm: Algorithm, pieces: Pieces) -> Kernels:
         The rule gathers everyone's messages, and they read the center: then no running sum of them can be kept.
     """
     rule = type(algorithm)
-    functions = (*(getattr(rule, name, None) for name in _FUNCTIONS), pieces.slope, pieces.gradient)
+    functions = (*(getattr(rule, name, None) for name in _FUNCTIONS), *(getattr(pieces, name) for name in _PIECES))
     digest = _digest(functions, rule)
     if digest not in _compiled:
         _check_messages(algorithm)
@@ -51,12 +53,12 @@ def kernels_of(algorithm: Algorithm, pieces: Pieces) -> Kernels:
     return _compiled[digest]
 
 
-def _digest(functions: tuple[Any, ...], rule: type[Algorithm] | None = None) -> str:
-    """The name of what is made of these functions and, if there is one, of a rule's variables and parameters."""
+def _digest(functions: tuple[Any, ...], rule: type[Algorithm]) -> str:
+    """The name of what is made of these functions and of a rule's variables and parameters."""
     key = (rule, *functions)
     found = _digests.get(key)
     if found is None:
-        names = rule and (rule.worker, rule.center, rule.gather, rule.parameters(), rule.options())
+        names = (rule.worker, rule.center, rule.gather, rule.parameters(), rule.options())
         found = digest_of(_frame(), functions, names)
         if all(map(_is_closed, functions)):  # then it stays what it is: a short run need not look twice
             _digests[key] = found
@@ -71,14 +73,6 @@ def _is_closed(function: Any) -> bool:
 
 
 _digests: dict[tuple[Any, ...], str] = {}
-
-
-def loss_of(pieces: Pieces) -> Callable[..., None]:
-    """The objective's loss, compiled or from the cache."""
-    digest = _digest((pieces.loss,))
-    if digest not in _compiled:
-        _compiled[digest] = _definition(pieces.loss, digest)
-    return _compiled[digest]
 
 
 @cache
@@ -120,8 +114,10 @@ def _compile(algorithm: Algorithm, pieces: Pieces, digest: str) -> Kernels:
         compiled = _definition(getattr(rule, name, stand_in))
         target = vars(message_rule) if name.startswith("push") else namespace
         target[name] = compiled
-    namespace |= {"slope": _definition(pieces.slope), "gradient": _definition(pieces.gradient or kernels.nothing)}
+    for name in _PIECES:
+        namespace[name] = _definition(getattr(pieces, name) or kernels.nothing)
     namespace |= {"RULE": message_rule, "COUPLED": pieces.gradient is not None, "EVERYONE": rule.gather == "all"}
+    namespace["SEPARABLE"] = pieces.term is not None
     namespace["message"] = _definition(visit.message)
     for name, function in vars(kernels).items():
         if isinstance(function, FunctionType) and (function.__module__, function.__name__) == (kernels.__name__, name):

@@ -87,7 +87,7 @@ class Run:
             return moments(record)
 
         futures = [pool.submit(recorded, block) for block in self.blocks] if pool else []
-        interrupted = _wait(futures)
+        interrupted = bool(futures) and _wait(futures)
         for more in (future.result() for future in futures) if pool else map(recorded, self.blocks):
             if self.moments is not None and more is not None:
                 merge(self.moments.part(first, last), more)

@@ -4,7 +4,8 @@ A *slope* is one entry of a gradient: it takes that entry x of the point, its co
 entry, and two scalars. A *gradient* computes all coefficients of a group of workers at once, where they depend on the
 point; its arrays are flat, of shape (workers of the group, coordinates, replicas), `who` tells the workers in the shape
 (workers of the group, replicas), and variate number a of an entry lies ``a * apart`` entries further than the entry. A
-*loss* takes points of shape (rounds, coordinates, replicas) and writes values of shape (rounds, replicas).
+*term* is what one coordinate adds to the loss, from that entry of the point and its coefficient. A *loss* that is no
+sum of terms takes points of shape (rounds, coordinates, replicas) and writes values of shape (rounds, replicas).
 """
 
 from __future__ import annotations
@@ -28,14 +29,9 @@ def plus_noise(x, g, z, y, scalars):
     return g + scalars[0] * z
 
 
-def diagonal_loss(x, out, data):
-    """Loss: quadratic, with the spectrum that is the first of the data."""
-    h = data[0]
-    out[:] = 0.0
-    for t in range(x.shape[0]):
-        for j in range(x.shape[1]):
-            for r in range(x.shape[2]):
-                out[t, r] += 0.5 * h[j] * x[t, j, r] ** 2
+def parabola(x, h):
+    """Term: of a quadratic."""
+    return 0.5 * h * x**2
 
 
 def matrix_gradient(points, out, variates, apart, who, data):
@@ -75,7 +71,7 @@ def regression(points, out, variates, apart, who, data):
     The first variates are the inputs, normals, or gammas whose roots take the signs of the third; the second are the
     labels.
     """
-    _, root, (noise, shape) = data
+    root, (noise, shape) = data
     workers, lanes = who.shape
     for i in range(workers):
         for r in range(lanes):
@@ -97,13 +93,9 @@ def double_well(x, one, z, y, scalars):
     return x * (x * x - one) + scalars[0] * z
 
 
-def double_well_loss(x, out, data):
-    """Loss: (1 - x^2)^2 / 4."""
-    out[:] = 0.0
-    for t in range(x.shape[0]):
-        for j in range(x.shape[1]):
-            for r in range(x.shape[2]):
-                out[t, r] += 0.25 * (1.0 - x[t, j, r] ** 2) ** 2
+def well(x, one):
+    """Term: (1 - x^2)^2 / 4."""
+    return 0.25 * (one - x**2) ** 2
 
 
 def logistic_gradient(points, out, variates, apart, who, data):

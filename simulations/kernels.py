@@ -34,8 +34,8 @@ class Draws(NamedTuple):
 class Seen(NamedTuple):
     """Where a block's part of the record is, and what is written there at the end of each round.
 
-    Its first round, its first replica and how many; the first columns of the workers' mean, their spread and all their
-    variables, or -1; and which of these variables is x.
+    Its first round, its first replica and how many; the first columns of the workers' mean, their spread, the loss and
+    all the workers' variables, or -1; and which of these variables is x.
     """
 
     first: int
@@ -43,6 +43,7 @@ class Seen(NamedTuple):
     lanes: int
     mean: int
     spread: int
+    loss: int
     workers: int
     x: int
 
@@ -59,11 +60,11 @@ def stay(variables, *_):
 
 # What `compilation` puts in: the rule's functions, the message of `easgd_theory.visit`, the objective's functions, and
 # how an element of the arrays is read and written.
-query = local_query = message = slope = gradient = nothing
+query = local_query = message = slope = gradient = term = loss = nothing
 visit = local = absorb = stay
 load_worker = load_center = load_parameters = size_of_worker = size_of_center = nothing
 store_worker = store_center = stay
-RULE = COUPLED = EVERYONE = None
+RULE = COUPLED = EVERYONE = SEPARABLE = None
 
 
 def meet(workers, q, c, k, given, noise, z, y, scalars, sends):
@@ -269,14 +270,13 @@ def rounds_at_once(
     It draws the noise itself, `window` rounds at a time, of the `streams.Addresses`; `noise` is the room for that.
     """
     k, p = load_parameters(table, 0), workers.shape[1] // total.size
-    second = noise_apart(workers, addresses)
     for low in range(first, last, window):
         high = min(low + window, last)
         origin, odd = fill_by_clock(noise, low - 1, high - 1, addresses)
         for t in range(low, high):
             clock = t - 1 - origin
             at = (clock & 1) * odd + (clock >> 1) * addresses.draws
-            meet_all(workers, center, 0, p, k, given, noise, at, second, scalars, True, total)
+            meet_all(workers, center, 0, p, k, given, noise, at, addresses.variate, scalars, True, total)
             take(center, total, others, p, p, k)
             observe(t - seen.first, workers, iterate, record, seen)
             if beyond(workers) + beyond(center) != lost:
@@ -289,17 +289,16 @@ def rounds_of_one(
 ):  # fmt: skip
     """The case of `rounds_at_once` with one element only, whose center stays in a register.
 
-    Here even a call of `observe` would take longer than what it does.
+    Here even a call of `observe` would take longer than what it does; the loss, too, is written in passing.
     """
     k, p, c, x = load_parameters(table, 0), workers.shape[1], load_center(center, 0), workers[seen.x]
-    second = noise_apart(workers, addresses)
     for low in range(first, last, window):
         high = min(low + window, last)
         origin, odd = fill_by_clock(noise, low - 1, high - 1, addresses)
         for t in range(low, high):
             clock = t - 1 - origin
             total, size, z = 0.0, 0.0, U((clock & 1) * odd + (clock >> 1) * addresses.draws)
-            y = z + U(second)
+            y = z + U(addresses.variate)
             for i in range(p):
                 j = U(i)
                 total += meet(workers, j, c, k, given[j], noise, z + j, y + j, scalars, True)
@@ -307,6 +306,8 @@ def rounds_of_one(
             c = store_center(center, 0, absorb(c, total, k, p, p))
             row = U(t - seen.first)
             record[row, 0, seen.lane] = c.x
+            if seen.loss >= 0:
+                record[row, seen.loss, seen.lane] = term(c.x, given[0])
             if seen.mean >= 0 or seen.spread >= 0:
                 sum_, squares, e = 0.0, 0.0, iterate[0]
                 for i in range(p):
@@ -320,11 +321,6 @@ def rounds_of_one(
             if not size + size_of_center(center, 0) <= LIMIT and beyond(workers) + beyond(center) != lost:
                 return -t
     return last
-
-
-def noise_apart(workers, addresses):
-    """How far the two variates of an element are apart."""
-    return workers.shape[1] if addresses.draws > workers.shape[1] else 0
 
 
 def split_rounds(
@@ -368,3 +364,15 @@ def split_rounds(
         if beyond(workers) + beyond(center) != lost:
             return -t
     return last
+
+
+def losses(points, out, coefficients, data):
+    """The objective at points of shape (rounds, coordinates, replicas); `out` has the shape (rounds, replicas)."""
+    if SEPARABLE:
+        out[:] = 0.0
+        for t in range(points.shape[0]):
+            for j in range(points.shape[1]):
+                for r in range(points.shape[2]):
+                    out[t, r] += term(points[t, j, r], coefficients[j])
+    else:
+        loss(points, out, data)

@@ -21,12 +21,14 @@ class Pieces(NamedTuple):
 
     The functions are those of `gradients`, or others like them, and are compiled. `slope` gives one entry of the
     gradient from that entry of the point, a coefficient, two variates and the scalars. Where entries depend on each
-    other `gradient` writes the coefficients first, for a group of workers and all replicas; elsewhere it is None.
+    other `gradient` writes the coefficients first, for a group of workers and all replicas; elsewhere it is None. The
+    loss is the sum of the `term` over the coordinates, or there is none, and `loss` gives it.
     """
 
     slope: Callable[..., Any]
     gradient: Callable[..., Any] | None
-    loss: Callable[..., Any]
+    term: Callable[..., Any] | None
+    loss: Callable[..., Any] | None
     coefficients: np.ndarray
     scalars: tuple[float, float]
     data: tuple[Any, ...]
@@ -105,16 +107,15 @@ class Quadratic(Objective):
         scalars = (self.noise, self.deviation)
         variates = _normals(self.noise > 0, self.deviation > 0)
         if np.ndim(self.h) < 3:
-            h = np.broadcast_to(np.asarray(self.h, float), (d,)).copy()
+            h = np.full(d, self.h)
             slope = gradients.random_curvature if self.deviation else gradients.curvature
-            return Pieces(slope, None, gradients.diagonal_loss, h, scalars, (h,), variates)
+            return Pieces(slope, None, gradients.parabola, None, h, scalars, (), variates)
         if len(self.h) != p:
             raise ValueError(f"h must hold a matrix for each of the p={p} workers, got {len(self.h)}")
         matrices = np.ascontiguousarray(self.h)
         data = (matrices, matrices.mean(axis=0))
-        return Pieces(
-            gradients.plus_noise, gradients.matrix_gradient, gradients.matrix_loss, np.empty(0), scalars, data, variates
-        )
+        functions = gradients.plus_noise, gradients.matrix_gradient, None, gradients.matrix_loss
+        return Pieces(*functions, np.empty(0), scalars, data, variates)
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,12 +163,12 @@ class LinearRegression(Objective):
         return len(self.variance) if np.ndim(self.variance) else None
 
     def pieces(self, p: int, d: int) -> Pieces:
-        variance = np.broadcast_to(np.asarray(self.variance, float), (d,)).copy()
-        data = (variance, np.sqrt(variance), (self.noise, self.shape))
+        variance = np.full(d, self.variance)
+        data = (np.sqrt(variance), (self.noise, self.shape))
         # A Gaussian input's square has the shape 1/2: then the input itself is drawn.
         variates = (NORMAL, NORMAL) if self.shape == 0.5 else (self.shape, NORMAL, NORMAL)
-        functions = gradients.given, gradients.regression, gradients.diagonal_loss
-        return Pieces(*functions, np.empty(0), (0.0, 0.0), data, variates)
+        functions = gradients.given, gradients.regression, gradients.parabola, None
+        return Pieces(*functions, variance, (0.0, 0.0), data, variates)
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,9 +200,8 @@ class DoubleWell(Objective):
 
     def pieces(self, p: int, d: int) -> Pieces:
         variates = _normals(self.noise > 0)
-        return Pieces(
-            gradients.double_well, None, gradients.double_well_loss, np.ones(d), (self.noise, 0.0), (), variates
-        )
+        functions = gradients.double_well, None, gradients.well, None
+        return Pieces(*functions, np.ones(d), (self.noise, 0.0), (), variates)
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,17 +253,8 @@ class LogisticRegression(Objective):
     def pieces(self, p: int, d: int) -> Pieces:
         signed = np.ascontiguousarray(self.inputs * self.labels[:, None])
         data = (signed, np.array([self.penalty]))
-        variates = _normals(self.noise > 0)
-        scalars = (self.noise, 0.0)
-        return Pieces(
-            gradients.plus_noise,
-            gradients.logistic_gradient,
-            gradients.logistic_loss,
-            np.empty(0),
-            scalars,
-            data,
-            variates,
-        )
+        functions = gradients.plus_noise, gradients.logistic_gradient, None, gradients.logistic_loss
+        return Pieces(*functions, np.empty(0), (self.noise, 0.0), data, _normals(self.noise > 0))
 
 
 def _not_negative(name: str, value: Any) -> float:

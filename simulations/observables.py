@@ -45,13 +45,13 @@ def complete(problem: Problem, course: np.ndarray, diverged: np.ndarray, sheet: 
         rows[:, columns.time] = course[:, :1]
     if columns.staleness >= 0:
         rows[:, columns.staleness : columns.staleness + 2] = course[:, 1:, None]
-    if columns.loss >= 0:
+    if columns.loss >= 0 and (low == 0 or not problem.lone):  # whose kernel writes it itself
         together = max(1, _TOGETHER // (problem.d * sheet.lanes))
         for part in (rows[t : t + together] for t in range(0, len(rows), together)):
             # Rounds and lanes as one long axis, which is the inner loop.
             points = np.ascontiguousarray(part[:, : problem.d].transpose(1, 0, 2)).reshape(1, problem.d, -1)
             value = np.empty((1, points.shape[2]))
-            problem.loss(points, value, problem.pieces.data)
+            problem.kernels.losses(points, value, problem.pieces.coefficients, problem.pieces.data)
             part[:, columns.loss] = value.reshape(len(part), sheet.lanes)
     if diverged.max() >= 0:
         for lane in np.flatnonzero(diverged >= 0):

@@ -13,7 +13,7 @@ import numpy as np
 from easgd_theory import visit
 from easgd_theory.algorithm import Algorithm, as_number, given_values
 from easgd_theory.schedules import Asynchronous, RandomOrder, Schedule, Synchronous
-from simulations.compilation import Kernels, loss_of
+from simulations.compilation import Kernels
 from simulations.kernels import CENTER, MEET, MESSAGE
 from simulations.objectives import Pieces
 
@@ -128,12 +128,8 @@ class Problem:
     @cached_property
     def lone(self) -> bool:
         """Whether this is the case of `kernels.rounds_of_one`."""
-        return self.at_once and self.d * self.lanes == 1 and self.columns.workers < 0
-
-    @cached_property
-    def loss(self) -> Callable[..., None]:
-        """The objective at many points, as one of `gradients`."""
-        return loss_of(self.pieces)
+        simple = self.pieces.term is not None and self.columns.workers < 0
+        return self.at_once and self.d * self.lanes == 1 and simple
 
     @cached_property
     def asynchronous(self) -> Asynchronous | None:

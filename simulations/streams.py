@@ -218,14 +218,16 @@ def fill_in_pairs(out, block, stream, shape, blocks, first_block, first_stream, 
 class Addresses(NamedTuple):
     """Where the draws of a block of replicas are, of evaluations that all its workers make at the same clocks.
 
-    Those of some pairs of evaluations as `lay_out` has them, relative to the first; draws in one evaluation, and blocks
-    that a pair takes of each stream; the first stream; the seed. Nothing is drawn where there are none.
+    Those of some pairs of evaluations as `lay_out` has them, relative to the first; draws in one evaluation, how far
+    two variates of an element are apart among them (0 where there is one only), and blocks that a pair takes of each
+    stream; the first stream; the seed. Nothing is drawn where there are none.
     """
 
     block: np.ndarray
     stream: np.ndarray
     shape: np.ndarray
     draws: int
+    variate: int
     pair: int
     first: np.uint64
     seed: np.uint64
@@ -233,9 +235,10 @@ class Addresses(NamedTuple):
 
 def addresses_of(shapes: np.ndarray, p: int, coordinates: int, lanes: int, first: int, seed: int) -> Addresses:
     """The addresses of the draws of these `shapes`, as in `fill_by_visit`, of `lanes` replicas from `first` on."""
-    draws = shapes.size * p * coordinates * lanes
+    elements = p * coordinates * lanes
+    draws, variate = shapes.size * elements, elements if shapes.size > 1 else 0
     block, stream, shape = lay_out(shapes, -(-_TILE // draws) if draws else 0, p, coordinates, lanes)
-    place = (draws, shapes.size * coordinates, np.uint64(first << WORKER_BITS), np.uint64(seed))
+    place = (draws, variate, shapes.size * coordinates, np.uint64(first << WORKER_BITS), np.uint64(seed))
     return Addresses(block, stream, shape, *place)
 
 
@@ -245,7 +248,7 @@ def fill_by_clock(out, start, end, addresses):
 
     Returns the number of the first one in `out`, which is even, and where there those of odd number begin.
     """
-    block, stream, shape, draws, pair, first, seed = addresses
+    block, stream, shape, draws, _, pair, first, seed = addresses
     origin = start - start % 2
     half = (end - origin + 1) // 2 * draws
     if draws:

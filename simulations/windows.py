@@ -85,8 +85,8 @@ class Source:
         draws = Draws(False, 0, 0, 0, 0, 0)
         if variates and not problem.at_once:  # whose kernels draw for themselves
             origin, odd = fill_by_clock(self.noise, start, end, self.addresses)
-            visit, second = self.entries * (problem.group < problem.p), problem.p * self.entries * (variates > 1)
-            draws = Draws(False, visit, odd, self.addresses.draws, second, origin)
+            visit = self.entries * (problem.group < problem.p)
+            draws = Draws(False, visit, odd, self.addresses.draws, self.addresses.variate, origin)
         return Window(low, high, draws, self.noise, self.order, rows, table, self.addresses)
 
     def _at_random(self, low: int, high: int) -> Window:
