@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 
@@ -12,6 +14,24 @@ U = np.uint64  # an index that numba need not ask whether it is negative: else a
 
 _compiled = njit(cache=True, nogil=True, error_model="numpy")
 _inlined = njit(cache=True, nogil=True, error_model="numpy", forceinline=True)  # where calling takes longer than doing
+
+
+class Seen(NamedTuple):
+    """Where a block's part of the record is, and what is written there.
+
+    Its first round, its first replica and how many; the first columns of the workers' mean, their spread, the loss and
+    all the workers' variables, or -1; and which of these variables is x. Here, beside the loops that take it: numba
+    keeps them as long as this file is what it is.
+    """
+
+    first: int
+    lane: int
+    lanes: int
+    mean: int
+    spread: int
+    loss: int
+    workers: int
+    x: int
 
 
 @_inlined
@@ -124,7 +144,7 @@ def squares_of(values, first, step, count, centers):
 
 @_inlined
 def observe(row, workers, iterate, record, seen):
-    """Write what is seen of the iterate and of the workers into a row of the record, as `kernels.Seen` says."""
+    """Write what is seen of the iterate and of the workers into a row of the record; of the loss nothing."""
     out = record[row]
     write(iterate, out, 0, seen)
     if seen.mean >= 0:
@@ -214,6 +234,7 @@ def merge_moments(count, mean, square, more_count, more_mean, more_square):
             total = count[t, i] + more_count[t, i]
             if more_count[t, i] > 0.0:
                 step = more_mean[t, i] - mean[t, i]
-                square[t, i] += more_square[t, i] + step * step * count[t, i] * more_count[t, i] / total
-                mean[t, i] += step * more_count[t, i] / total
+                share = more_count[t, i] / total
+                square[t, i] += more_square[t, i] + step * (count[t, i] * share) * step  # 0 where there was nothing
+                mean[t, i] += step * share
                 count[t, i] = total

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba.core.errors import NumbaError
 
-from simulations.arrays import LIMIT, beyond, observe
-from simulations.kernels import Seen
+from simulations.arrays import LIMIT, Seen, beyond, observe
 from simulations.observables import AT_START, Sheet, complete
 from simulations.problem import Problem
 from simulations.state import Block
@@ -22,7 +21,7 @@ class Room:
         worker, size = len(rule.worker), group * entries
         coefficients = problem.pieces.coefficients
         given = np.empty((group, problem.d, block.lanes))
-        if coefficients.size:
+        if problem.pieces.gradient is None:  # else they are found in the course of it
             given[:] = coefficients[:, None]
         self.old, self.scratch = np.empty((worker, size)), np.empty((worker, entries))
         self.total, self.others, self.everyone = np.empty(entries), np.zeros(entries), np.empty(entries)

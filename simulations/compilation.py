@@ -8,7 +8,8 @@ of whatever they refer to, the loops, and numba's version.
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from enum import EnumMeta
 from functools import cache
 from hashlib import sha256
 from types import CodeType, FunctionType, ModuleType
@@ -20,7 +21,9 @@ import numpy as np
 from easgd_theory import visit
 from easgd_theory.algorithm import Algorithm
 from simulations import kernels
+from simulations.arrays import Seen
 from simulations.objectives import Pieces
+from simulations.streams import Addresses
 
 _FUNCTIONS = ("query", "visit", "local_query", "local", "push_before", "push_after", "absorb")
 _PIECES = ("slope", "gradient", "term", "loss")
@@ -87,10 +90,10 @@ _compiled: dict[str, Any] = {}
 
 @cache
 def _frame() -> str:
-    """A digest of what is the same for all definitions: the loops, what makes kernels of them, and numba's version."""
+    """A digest of what is the same for all: the loops, their records, what makes kernels of them, numba's version."""
     own = [value for value in vars(kernels).values() if getattr(value, "__module__", "") == kernels.__name__]
     makers = [maker.__code__ for maker in (_compile, _access, _items, _definition, _jit)]
-    return digest_of(own, visit.message, makers, numba.__version__)
+    return digest_of(own, (Seen, Addresses), visit.message, makers, numba.__version__)
 
 
 def _check_messages(algorithm: Algorithm) -> None:
@@ -148,13 +151,13 @@ def _items(form: str, names: tuple[str, ...], between: str = ", ") -> str:
     return between.join(form.format(i=i) for i in range(len(names)))
 
 
-def _definition(function: Any, digest: str = "") -> Any:
+def _definition(function: Any) -> Any:
     """A definition's function, compiled with the functions that it calls in its turn."""
     namespace = dict(function.__globals__)
     for name in _names(function.__code__):
         if isinstance(namespace.get(name), FunctionType) and namespace[name] is not function:
             namespace[name] = _definition(namespace[name])
-    return _jit(function, namespace, digest)
+    return _jit(function, namespace)
 
 
 def _jit(function: Any, namespace: dict[str, Any], digest: str = "", inline: bool = False) -> Any:
@@ -172,7 +175,6 @@ def _names(code: CodeType) -> set[str]:
 
 
 _SELF_EVIDENT = (str, int, float, complex, bytes, type(None))
-_MEMBERS = (FunctionType, int, float, tuple)  # of a module, that a rule may use
 
 
 def digest_of(*values: Any) -> str:
@@ -204,7 +206,8 @@ def _description(value: Any, known: dict[int, int]) -> Any:
     if isinstance(value, dict):
         return "dict", *((key, _description(item, known)) for key, item in value.items())
     name = getattr(value, "__qualname__", getattr(value, "__name__", ""))  # of a class, a module, a builtin function
-    return type(value).__qualname__, getattr(value, "__module__", ""), name
+    inside = repr(list(value)) if isinstance(value, EnumMeta) else getattr(value, "_fields", ())
+    return type(value).__qualname__, getattr(value, "__module__", ""), name, inside
 
 
 def _plain(value: Any) -> Any:
@@ -214,13 +217,15 @@ def _plain(value: Any) -> Any:
 
 def _globals(function: FunctionType, known: dict[int, int]) -> list[Any]:
     """What the names in a function's code stand for, also as attributes of the modules among them."""
-    names, found = sorted(_names(function.__code__)), []
+    found = _found(sorted(_names(function.__code__)), function.__globals__, {id(function.__globals__)})
+    return [(name, _description(value, known)) for name, value in found]
+
+
+def _found(names: list[str], namespace: dict[str, Any], seen: set[int]) -> Iterator[tuple[str, Any]]:
+    """The values of these names in a namespace, and in the modules that they lead to."""
     for name in names:
-        if name not in function.__globals__:
-            continue
-        value = function.__globals__[name]
-        found.append((name, _description(value, known)))
-        if isinstance(value, ModuleType):
-            members = ((attribute, _plain(vars(value).get(attribute))) for attribute in names)
-            found += [(key, _description(member, known)) for key, member in members if isinstance(member, _MEMBERS)]
-    return found
+        if name in namespace:
+            value = namespace[name]
+            yield name, value
+            if isinstance(value, ModuleType) and id(vars(value)) not in seen:
+                yield from _found(names, vars(value), seen | {id(vars(value))})

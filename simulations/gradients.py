@@ -4,8 +4,9 @@ A *slope* is one entry of a gradient: it takes that entry x of the point, its co
 entry, and two scalars. A *gradient* computes all coefficients of a group of workers at once, where they depend on the
 point; its arrays are flat, of shape (workers of the group, coordinates, replicas), `who` tells the workers in the shape
 (workers of the group, replicas), and variate number a of an entry lies ``a * apart`` entries further than the entry. A
-*term* is what one coordinate adds to the loss, from that entry of the point and its coefficient. A *loss* that is no
-sum of terms takes points of shape (rounds, coordinates, replicas) and writes values of shape (rounds, replicas).
+*term* is what one coordinate adds to the loss, from that entry of the point and the objective's coefficient; a *loss*
+that is no sum of terms takes points of shape (rounds, coordinates, replicas) and writes values of shape (rounds,
+replicas).
 """
 
 from __future__ import annotations
@@ -112,7 +113,8 @@ def logistic_gradient(points, out, variates, apart, who, data):
                 margin = 0.0
                 for j in range(d):
                     margin += signed[k, j] * points[first + j * lanes]
-                weight = 1.0 / (n * (1.0 + exp(margin)))
+                small = exp(-abs(margin))  # exp(margin) might be too large
+                weight = (small if margin > 0.0 else 1.0) / (n * (1.0 + small))
                 for j in range(d):
                     out[first + j * lanes] -= weight * signed[k, j]
 

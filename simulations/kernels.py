@@ -31,23 +31,6 @@ class Draws(NamedTuple):
     origin: int
 
 
-class Seen(NamedTuple):
-    """Where a block's part of the record is, and what is written there at the end of each round.
-
-    Its first round, its first replica and how many; the first columns of the workers' mean, their spread, the loss and
-    all the workers' variables, or -1; and which of these variables is x.
-    """
-
-    first: int
-    lane: int
-    lanes: int
-    mean: int
-    spread: int
-    loss: int
-    workers: int
-    x: int
-
-
 def nothing(*_):
     """Stands where a rule has no value to give; never run then."""
     return 0.0
@@ -216,7 +199,7 @@ def rounds(
     window : int
         The first round of the random numbers, of `order` and of `rows`.
     record : float array, shape (rounds, columns, replicas)
-    seen : Seen
+    seen : arrays.Seen
     """
     count, entries = who.shape[0], total.size
     p, tau = workers.shape[1] // entries, steps[0] + steps[1]
@@ -287,9 +270,10 @@ def rounds_at_once(
 def rounds_of_one(
     workers, center, given, table, noise, addresses, scalars, window, first, last, lost, iterate, record, seen,
 ):  # fmt: skip
-    """The case of `rounds_at_once` with one element only, whose center stays in a register.
+    """The case of `rounds_at_once` with one element only, a loss that has a term, and no record of the workers.
 
-    Here even a call of `observe` would take longer than what it does; the loss, too, is written in passing.
+    The center stays in a register. Here even a call of `observe` would take longer than what it does, and the loss is
+    written in passing.
     """
     k, p, c, x = load_parameters(table, 0), workers.shape[1], load_center(center, 0), workers[seen.x]
     for low in range(first, last, window):

@@ -20,9 +20,10 @@ class Pieces(NamedTuple):
     """An objective as the kernels take it, for p workers and d coordinates.
 
     The functions are those of `gradients`, or others like them, and are compiled. `slope` gives one entry of the
-    gradient from that entry of the point, a coefficient, two variates and the scalars. Where entries depend on each
-    other `gradient` writes the coefficients first, for a group of workers and all replicas; elsewhere it is None. The
-    loss is the sum of the `term` over the coordinates, or there is none, and `loss` gives it.
+    gradient from that entry of the point, a coefficient, two variates and the scalars. The coefficients are
+    `coefficients`, one for each coordinate; where entries depend on each other `gradient` writes others in their place,
+    for a group of workers and all replicas. The loss is the sum over the coordinates of `term`, which takes an entry of
+    the point and of `coefficients`; or `loss` gives all of it. What there is not is None.
     """
 
     slope: Callable[..., Any]
@@ -94,11 +95,11 @@ class Quadratic(Objective):
             raise ValueError(f"h must be a number, a spectrum (d,) or matrices (p, d, d), got the shape {h.shape}")
         if h.ndim == 3 and not np.array_equal(h, h.transpose(0, 2, 1)):
             raise ValueError("h must hold symmetric matrices, got one that is not")
-        if h.ndim == 3 and self.deviation != 0.0:
-            raise ValueError(f"deviation must be 0 where h holds matrices, got {self.deviation}")
         object.__setattr__(self, "h", h if h.ndim else float(h))
         object.__setattr__(self, "noise", _not_negative("noise", self.noise))
         object.__setattr__(self, "deviation", _not_negative("deviation", self.deviation))
+        if h.ndim == 3 and self.deviation != 0.0:
+            raise ValueError(f"deviation must be 0 where h holds matrices, got {self.deviation}")
 
     def dimension(self) -> int | None:
         return np.shape(self.h)[-1] if np.ndim(self.h) else None
@@ -208,7 +209,7 @@ class DoubleWell(Objective):
 class LogisticRegression(Objective):
     r"""Logistic regression, :math:`f(x) = \frac1n\sum_k \log(1 + e^{-y_k a_k^\top x}) + \frac\mu2 |x|^2`.
 
-    Strongly convex and not quadratic. A gradient is that of all samples plus :math:`\sigma\xi` in each coordinate.
+    Not quadratic. A gradient is that of all samples plus :math:`\sigma\xi` in each coordinate.
 
     Parameters
     ----------
@@ -217,7 +218,7 @@ class LogisticRegression(Objective):
     labels : array of shape (n,)
         Each -1 or 1.
     penalty : float
-        The weight :math:`\mu > 0`.
+        The weight :math:`\mu`, at least 0; above 0 the objective is strongly convex.
     noise : float, default 0.0
         Standard deviation :math:`\sigma` of each coordinate's noise.
 

@@ -51,7 +51,8 @@ def complete(problem: Problem, course: np.ndarray, diverged: np.ndarray, sheet: 
             # Rounds and lanes as one long axis, which is the inner loop.
             points = np.ascontiguousarray(part[:, : problem.d].transpose(1, 0, 2)).reshape(1, problem.d, -1)
             value = np.empty((1, points.shape[2]))
-            problem.kernels.losses(points, value, problem.pieces.coefficients, problem.pieces.data)
+            with np.errstate(over="ignore"):  # as in `windows`
+                problem.kernels.losses(points, value, problem.pieces.coefficients, problem.pieces.data)
             part[:, columns.loss] = value.reshape(len(part), sheet.lanes)
     if diverged.max() >= 0:
         for lane in np.flatnonzero(diverged >= 0):

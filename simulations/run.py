@@ -93,8 +93,10 @@ def simulate(
     [1.0, 1.0, 0.8]
     """
     problem, first = _problem(algorithm, schedule, objective, rounds, replicas, seed, start, record)
-    run = Run(problem, first, record.statistics)
     path = None if checkpoint is None else Path(checkpoint)
+    if path is not None and not path.parent.is_dir():
+        raise ValueError(f"checkpoint must be in a directory that exists, got {str(path)!r}")
+    run = Run(problem, first, record.statistics)
     run.finish(progress, path, "" if path is None else _identity(problem, objective, first, record))
     return dataset(run, attributes(problem, objective, start))
 

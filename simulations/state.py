@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -125,8 +126,8 @@ class State:
             The file is something else.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in ARRAYS}
-                return cls(str(file["identity"]), int(file["done"]), file["record"], arrays)
-        except (ValueError, KeyError, OSError, EOFError) as error:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
+                arrays = {name: found[name] for name in ARRAYS}
+                return cls(str(found["identity"]), int(found["done"]), found["record"], arrays)
+        except (TypeError, ValueError, KeyError, OSError, EOFError, BadZipFile) as error:
             raise ValueError(f"checkpoint must be the state of a simulation, but {path} is none: {error}") from None

@@ -202,6 +202,15 @@ def test_statistics_are_those_of_the_replicas():
         np.testing.assert_allclose(both[name].sel(statistic="variance"), each[name].var("replica", ddof=1), rtol=1e-10)
 
 
+def test_the_variance_of_equal_replicas_is_0_however_large_they_are():
+    options = {"rounds": 140, "replicas": 4, "record": Record(loss=True, spread=True, statistics=True)}
+    run = simulate(EASGD(1.9, 1.3), RoundRobin(p=3), Quadratic(1.2), **options)
+    assert run.loss.sel(statistic="mean").max() > 1e155  # whose square is no number
+    assert run["count"].min() == 4
+    for name in ("center", "loss", "spread"):
+        assert (run[name].sel(statistic="variance") == 0.0).all()
+
+
 def test_divergence_is_data():
     rule, schedule, rounds = EASGD(1.9, 1.3), RoundRobin(p=3), 300
     state, expected = [1.0, 1.0, 1.0, 1.0], None

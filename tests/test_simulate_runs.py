@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections import namedtuple
 from dataclasses import dataclass
+from enum import IntEnum
 from inspect import getdoc, signature
 from pathlib import Path
 from types import ModuleType
@@ -27,6 +29,7 @@ from simulations import (
     Record,
     compilation,
     engine,
+    kernels,
     simulate,
 )
 
@@ -132,6 +135,34 @@ def test_the_digest_sees_everything_that_a_function_is_made_of():
     assert digest("1") != digest(1)
 
 
+@pytest.mark.parametrize("before", [1.0, np.float32(1.0), np.ones(1), (1.0,), True, "1"])
+def test_the_digest_sees_what_modules_hold(before):
+    """Of a module and of a module within it: what a function names, and nothing else."""
+    inner, module = ModuleType("inner"), ModuleType("module")
+    module.inner, inner.module = inner, module
+    for place in (module, inner):
+        module.VALUE = inner.VALUE = before
+        function = eval("lambda x: (module.VALUE, module.inner.VALUE)", {"module": module})
+        same = compilation.digest_of(function)
+        place.other = 1.0
+        assert compilation.digest_of(function) == same
+        place.VALUE = np.zeros(1) if isinstance(before, np.ndarray) else type(before)()
+        assert compilation.digest_of(function) != same
+
+
+@pytest.mark.parametrize(("module", "name"), [(compilation, "Seen"), (compilation, "Addresses"), (kernels, "Draws")])
+def test_the_digest_sees_the_fields_of_records(module, name, monkeypatch):
+    """Machine code knows a field by its place."""
+    frame, record = compilation._frame.__wrapped__, getattr(module, name)
+    before = frame()
+    monkeypatch.setattr(module, name, namedtuple(name, record._fields, module=record.__module__))
+    again = frame()
+    monkeypatch.setattr(module, name, namedtuple(name, record._fields[::-1], module=record.__module__))
+    assert frame() != again == before
+    colors = IntEnum("Color", {"RED": 1}), IntEnum("Color", {"RED": 2})
+    assert compilation.digest_of(colors[0]) != compilation.digest_of(colors[1])
+
+
 @pytest.mark.parametrize("rule", [EASGD(1.5, 1.2), EAMSGD(0.6, 0.5, 0.9), ADMM(1.0, 2.0)])
 @pytest.mark.parametrize(
     ("replicas", "p", "record"),
@@ -144,18 +175,19 @@ def test_the_digest_sees_everything_that_a_function_is_made_of():
 )
 def test_the_common_cases_are_no_other_cases(rule, replicas, p, record, monkeypatch):
     """`rounds_at_once` and `rounds_of_one` give the bits of `rounds`, whether a replica diverges or not."""
+    cases = [(1.0, Quadratic(2.5, 1.0)), (1e149, Quadratic(2.5, 1.0)), (0.5, DoubleWell(0.1))]
 
-    def run(size):
+    def run(size, objective):
         start = np.ones((replicas, p * len(rule.worker) + len(rule.center), 1))
         start[replicas // 2] = size
         options = {"rounds": 20, "replicas": replicas, "start": start, "record": record}
-        return simulate(rule, Synchronous(p=p), Quadratic(2.5, 1.0), **options)
+        return simulate(rule, Synchronous(p=p), objective, **options)
 
-    quick = run(1.0), run(1e149)
+    quick = [run(*case) for case in cases]
     monkeypatch.setattr("simulations.problem.Problem.lone", False)
-    assert (run(1.0).identical(quick[0]), run(1e149).identical(quick[1])) == (True, True)
+    assert all(run(*case).identical(seen) for case, seen in zip(cases, quick, strict=True))
     monkeypatch.setattr("simulations.problem.Problem.at_once", False)
-    assert (run(1.0).identical(quick[0]), run(1e149).identical(quick[1])) == (True, True)
+    assert all(run(*case).identical(seen) for case, seen in zip(cases, quick, strict=True))
 
 
 def test_plain_python_gives_the_same_numbers(tmp_path):
@@ -165,7 +197,7 @@ import sys
 import numpy as np
 from easgd_theory import ADMM, DOWNPOUR, EAMSGD, EASGD, RoundRobin, Synchronous
 from easgd_theory.schedules import RandomOrder
-from simulations import Quadratic, Record, simulate
+from simulations import DoubleWell, LogisticRegression, Quadratic, Record, simulate
 found = []
 for rule in (EASGD(0.3, 0.2), EAMSGD(0.2, 0.1, 0.9), ADMM(0.1, 1.0), DOWNPOUR(0.05)):
     for schedule in (Synchronous(p=3), RoundRobin(p=3), RandomOrder(p=3)):
@@ -173,6 +205,10 @@ for rule in (EASGD(0.3, 0.2), EAMSGD(0.2, 0.1, 0.9), ADMM(0.1, 1.0), DOWNPOUR(0.
             record = Record(worker_mean=True, spread=True, loss=True, workers=True)
             run = simulate(rule, schedule, Quadratic([1.0, 0.5], noise), rounds=5, replicas=2, record=record)
             found += [run[name].values.ravel() for name in run]
+for objective in (DoubleWell(), LogisticRegression([[1.0], [-3.0]], [1, 1], 0.1)):
+    for start in (1000.0, 1e100):
+        run = simulate(EASGD(0.1, 0.1), Synchronous(p=2), objective, rounds=9, start=start, record=Record(loss=True))
+        found += [run[name].values.ravel() for name in run]
 np.save(sys.argv[1], np.concatenate(found))
 """
     results = []
@@ -339,6 +375,12 @@ def test_what_is_refused(refused, tmp_path):
     call(rule, schedule, objective, checkpoint=other)()
     refused(call(rule, schedule, objective, checkpoint=other, seed=1), "checkpoint", "other.npz")
     refused(call(rule, schedule, objective, checkpoint=other, rounds=2), "rounds", "3")
+    other.write_bytes(other.read_bytes()[:900])
+    refused(call(rule, schedule, objective, checkpoint=other), "checkpoint", "other.npz")
+    refused(call(rule, schedule, objective, checkpoint=tmp_path / "none" / "x.npz"), "checkpoint", "directory", "x.npz")
+    with other.open("wb") as file:
+        np.save(file, np.ones(3))
+    refused(call(rule, schedule, objective, checkpoint=other), "checkpoint", "other.npz")
     other.write_text("something else")
     refused(call(rule, schedule, objective, checkpoint=other), "checkpoint", "other.npz")
 
@@ -348,6 +390,8 @@ def test_objectives_refuse_what_they_are_not(refused):
     refused(lambda: Quadratic([[[0.0, 1.0], [2.0, 0.0]]]), "h", "symmetric")
     refused(lambda: Quadratic(1.0, noise=-1.0), "noise", "-1")
     refused(lambda: Quadratic([np.eye(2)], deviation=1.0), "deviation")
+    refused(lambda: Quadratic([np.eye(2)], deviation=np.zeros(2)), "deviation", "a number")
+    refused(lambda: Quadratic(lambda t: 1.0), "h", "a number", "function")
     refused(lambda: Quadratic(float("inf")), "h", "finite")
     refused(lambda: DoubleWell(noise=[1.0]), "noise")
     refused(lambda: LinearRegression(-1.0), "variance", "-1")
