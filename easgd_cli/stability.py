@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from math import isnan
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 import click
 
@@ -76,6 +78,8 @@ class Answer:
     @property
     def verdict(self) -> str:
         """The answer in two words."""
+        if isnan(self.spectral_radius):
+            return "undecided"
         return "converges" if self.converges else "stays bounded" if self.stable else "diverges"
 
     def parameters(self) -> dict[str, float | bool]:
@@ -94,8 +98,8 @@ class Answer:
             "parameters": self.parameters(),
             "h": self.question.curvature,
             "spectral_radius": self.spectral_radius,
-            "stable": self.stable,
-            "converges": self.converges,
+            "stable": None if isnan(self.spectral_radius) else self.stable,
+            "converges": None if isnan(self.spectral_radius) else self.converges,
             "margin": 1 - self.spectral_radius,
             "condition": self.condition and asdict(self.condition),
             "edges": edges,
@@ -138,7 +142,8 @@ def answer(question: Question, with_edges: bool | None = None) -> Answer:
     if with_edges is None:
         compiles = not schedule.infinite and schedule.workers() * len(algorithm.worker) > LARGEST_STATE
         with_edges = isinstance(schedule, Synchronous) or not compiles
-    with one_sentence():
+    with one_sentence(), catch_warnings():
+        simplefilter("ignore", RuntimeWarning)  # the verdict says what is not certified
         radius = float(spectral_radius(algorithm, schedule, question.curvature))
         stable = bool(is_stable(algorithm, schedule, question.curvature))
         converges = bool(is_stable(algorithm, schedule, question.curvature, strict=True))
@@ -151,9 +156,11 @@ def _show(answer: Answer) -> None:
     """Print the answer for a person: the verdict first."""
     values = ", ".join(f"{name}={value}" for name, value in answer.parameters().items())
     schedule = f"{answer.question.schedule_name}, p={answer.schedule.p}, tau={answer.schedule.tau}"
-    click.echo(f"{answer.verdict}: a round multiplies the error by {answer.spectral_radius!r} in the long run")
-    click.echo(f"{type(answer.algorithm).__name__}({values}), {schedule}, h={answer.question.curvature:g}; ", nl=False)
-    click.echo(f"margin to 1: {1 - answer.spectral_radius:.3g}")
+    factor = f"a round multiplies the error by {answer.spectral_radius!r} in the long run"
+    known = answer.verdict != "undecided"
+    click.echo(f"{answer.verdict}: {factor if known else 'the spectral radius could not be certified'}")
+    click.echo(f"{type(answer.algorithm).__name__}({values}), {schedule}, h={answer.question.curvature:g}", nl=False)
+    click.echo(f"; margin to 1: {1 - answer.spectral_radius:.3g}" if known else "")
     if answer.condition:
         kind = "exact" if answer.condition.exact else "sufficient"
         click.echo(f"closed form ({kind}; {answer.condition.domain}): {answer.condition.statement}")

@@ -276,7 +276,11 @@ def _run(
     keep = Keep(directory=output, evaluate_every=evaluate_every, checkpoint_every=checkpoint_every, resume=resume)
     if (order is not None or replace) and not job.is_asynchronous:
         raise click.UsageError(f"{'--replace' if replace else '--order'} needs --schedule asynchronous")
-    how = Processes(max_restarts=max_restarts, replace=replace, silence=silence, fork=True)
+    if order is not None and transport == "processes":
+        raise click.UsageError("--order needs --transport in-process")
+    counted = "epochs" in given(context, ("epochs",))  # by torch, whose threads do not live on in a fork
+    with one_sentence():
+        how = Processes(max_restarts=max_restarts, replace=replace, silence=silence, fork=not counted)
     processes = how if transport == "processes" else None
 
     def kept() -> str:

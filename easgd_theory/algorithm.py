@@ -150,9 +150,7 @@ def as_instance(algorithm: Algorithm | type[Algorithm]) -> Algorithm:
 def as_real(name: str, value: Any) -> np.ndarray:
     """`value` as a float array, or one sentence saying why not."""
     if callable(value):
-        raise ValueError(
-            f"{name} must be a number or an array of them, got a function: what varies has no iteration map"
-        )
+        raise ValueError(f"{name} must be a number or an array of them, got a function: a time-varying rule has no map")
     if isinstance(value, float) and isfinite(value):  # as most are
         return np.array(value, dtype=float)
     try:

@@ -177,7 +177,7 @@ def stability_condition(algorithm: Algorithm | type[Algorithm], schedule: Schedu
             schedule,
             statement=f"Jury's criterion on the characteristic polynomial of {_which_blocks(schedule)}",
             exact=True,
-            domain="all real values at which the map is defined",
+            domain="all real values at which the map is defined" + ("" if schedule.p else "; exact for p >= 2"),
             reference="Jury (1964); docs/theory.md, sections 5 and 6",
         )
     where = f"p={schedule.p}, tau={schedule.tau}" if schedule.p else f"every p, tau={schedule.tau}"
@@ -206,7 +206,7 @@ def _easgd_round_robin(rule: Algorithm, schedule: Schedule) -> StabilityConditio
             rule,
             schedule,
             statement="0 <= eta*h <= 2 and 0 <= alpha <= (4 - 2*eta*h)/(4 - eta*h)",
-            exact=p is None or p % 2 == 1,
+            exact=p is None or schedule.infinite or p % 2 == 1,
             domain="all real eta*h and alpha",
             reference="Zhang, Choromanska, LeCun (2015), Section 4; exactness: docs/theorems.md, T2",
             slacks=_easgd_slacks,
@@ -218,9 +218,9 @@ def _easgd_round_robin(rule: Algorithm, schedule: Schedule) -> StabilityConditio
         schedule,
         statement="0 <= eta*h <= 2, alpha >= 0, (1 + g**tau)*(2 - alpha) >= 2*alpha*G and "
         "(1 - g**tau)*(2 - alpha) + 2*alpha*G >= 0, where g = 1 - eta*h and G = g**(tau - 1)",
-        exact=p is None or (p % 2 == 1 and tau % 2 == 1),
+        exact=p is None or schedule.infinite or (p % 2 == 1 and tau % 2 == 1),
         domain="all real eta*h and alpha"
-        + ("" if tau % 2 else "; exact for odd p where eta*h <= 1, for even p where eta*h >= 1"),
+        + ("" if tau % 2 or schedule.infinite else "; exact for odd p where eta*h <= 1, for even p where eta*h >= 1"),
         reference="docs/theorems.md, T3",
         slacks=_easgd_slacks,
         every_p=True,
@@ -343,7 +343,7 @@ def hurwitz_slacks(c: Sequence[Any]) -> list[Any]:
 
 
 def _determinant(rows: list[list[Any]]) -> Any:
-    """Laplace's expansion: the sizes are 2 and 3, the entries of any kind."""
+    """Laplace's expansion, for small sizes; the entries are of any kind."""
     if not rows:
         return 1
     minors = ([row[:j] + row[j + 1 :] for row in rows[1:]] for j in range(len(rows)))
@@ -374,6 +374,6 @@ def _symbolic_jury(blocks: list[np.ndarray]) -> list[Any]:
             if polynomial != sympy.Poly(z, z):
                 for slack in hurwitz_slacks(polynomial.monic().all_coeffs()):
                     _, part = sympy.factor(slack).as_content_primitive()
-                    if part.free_symbols:
+                    if part.free_symbols or part < 0:  # no other number says anything
                         slacks[part] = None
     return list(slacks)

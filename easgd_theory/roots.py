@@ -31,7 +31,7 @@ from easgd_theory.simultaneous import FEW, all_roots, improve, roots_room
 
 NONE = np.int64(0)  # numba compiles a function anew for a literal 0
 LARGEST = 700.0  # logarithm of the largest modulus that is told from infinity
-SMALLEST = -20.0  # below this a root may be rounding
+SMALLEST = -20.0  # below this a root may be rounding, and a radius is 0 for all purposes
 
 
 def add_known(F, p, guess, known, count):
@@ -110,14 +110,21 @@ def search(point, J, known):
 
 
 def certify(point, J, known, count, patience):
-    """Logarithm of the largest modulus and whether no root is larger; roots that come to light are added to `known`."""
+    """Logarithm of the largest modulus and whether no root is larger; roots that come to light are added to `known`.
+
+    Of moduli below `SMALLEST` it is enough that none is above it.
+    """
     F, p = point.F, point.p
     for _ in range(2 if patience < MAX_CELLS else 30):
-        top = known[0].real
+        top = known[0].real if count else -np.inf
         if top > LARGEST:
             return np.inf, True
         if top < SMALLEST:
-            return top, False
+            outside, guess = roots_outside(point, J, SMALLEST, known, count, patience)
+            if outside == 0.0 or guess == 0.0:
+                return top, outside == 0.0
+            count = add_known(F, p, guess, known, count)
+            continue
         # Just above the root, but further than rounding can move it; too far means that it is not known well enough.
         f, slope = pencil(F, p, known[0])
         slack = max(min(1e-7 * abs(top), 1e-9), 1e-13)
@@ -153,7 +160,7 @@ def dominant_root(point, known, start):
             count = add_known(point.F, point.p, start, known, NONE) if start == start else NONE
         else:
             count = search(point, J, known)
-        if count > 0:
+        if count > 0 or patience >= MAX_CELLS:
             top, certified = certify(point, J, known, count, patience)
         if certified:
             break

@@ -59,8 +59,8 @@ def spectral_radius(
     -------
     float or ndarray
         A float if everything is scalar. inf where a round's map leaves the range of floats or is singular; nan, with a
-        warning, where a value could not be certified (more than 2,000 variables only: few values, but all of a rule
-        in which more than two variables of a worker matter).
+        warning, where a value could not be certified (more than 2,000 variables only: few values, but many of EAMSGD's
+        below 1e-5, and all of a rule in which more than two variables of a worker matter).
 
     Raises
     ------
@@ -86,12 +86,7 @@ def spectral_radius(
         radius, certified = np.max(radius, axis=-1), np.asarray(certified.all(axis=-1))
     if not certified.all():
         radius = np.where(certified, radius, np.nan)
-        warnings.warn(
-            f"{np.count_nonzero(~certified)} of {certified.size} spectral radii could not be certified and are nan; "
-            f"up to {LARGEST_STATE} variables dense eigenvalues would serve",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+        _warn_of_open(~certified, "are nan")
     return radius if radius.ndim else radius.item()
 
 
@@ -106,7 +101,8 @@ def is_stable(
     """Whether the iterates stay bounded, or with ``strict=True`` whether they converge, from every start.
 
     Bounded: every eigenvalue has modulus at most 1 (a modulus within 1e-9 of 1 counts as 1), and those of modulus 1 are
-    semisimple; where rounding leaves that undecided the answer is False. Convergent: every modulus is below 1.
+    semisimple; where rounding leaves that undecided the answer is False, with a warning where it is a radius that could
+    not be certified. Convergent: every modulus is below 1.
 
     Parameters
     ----------
@@ -130,7 +126,18 @@ def is_stable(
     radius, certified, bounded = round_growth(algorithm, schedule, h, over_spectrum, ask_bounded=not strict)
     stable: np.ndarray = certified & ((radius < 1 - TOLERANCE) if strict else bounded)
     result = np.asarray(stable.all(axis=-1) if over_spectrum else stable)
+    if not certified.all():
+        _warn_of_open(~certified & ~stable, "count as unstable")
     return result if result.ndim else result.item()
+
+
+def _warn_of_open(open_: np.ndarray, consequence: str) -> None:
+    warnings.warn(
+        f"{np.count_nonzero(open_)} of {open_.size} spectral radii could not be certified and {consequence}; up to "
+        f"{LARGEST_STATE} variables dense eigenvalues would serve",
+        RuntimeWarning,
+        stacklevel=3,
+    )
 
 
 def round_growth(

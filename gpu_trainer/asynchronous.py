@@ -198,9 +198,9 @@ class CenterRun:
                 rank = event.get("rank", -1)
                 if event["event"] == "worker":
                     last[rank] = np.array([event["time"][kind] for kind in KINDS])
-                elif event["event"] == "started":
-                    before[rank] = before.get(rank, none) + last.pop(rank, none)
-        return {rank: before.get(rank, none) + last[rank] for rank in last}
+                elif event["event"] == "started" and rank in last:
+                    before[rank] = before.get(rank, none) + last.pop(rank)
+        return {rank: before.get(rank, none) + last.get(rank, none) for rank in before | last}
 
 
 def replayed(

@@ -30,7 +30,7 @@ HEADER = 3
 
 _CENTER, _WORKER = 0, 1
 _AGAIN = "again"  # said to a worker whose number is too low
-_CONNECT = 20.0  # seconds in which processes that both want to meet have met
+_CONNECT = 1.0, 20.0  # seconds in which processes that both want to meet have met: at least, at most
 _LOOK = 0.02  # seconds from one look at the store to the next
 _PATIENT = 0.1  # of a worker that has waited for a while
 
@@ -80,11 +80,16 @@ class Place:
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
                 raise ValueError(f"{name} must be a positive number of seconds, got {value!r}")
 
+    @property
+    def patience(self) -> timedelta:
+        """With one who wants to meet: a tenth of `silence`, as gloo tries five times, and the other may have died."""
+        least, most = _CONNECT
+        return timedelta(seconds=min(max(least, 0.1 * self.silence), most))
+
     def store(self) -> dist.Store:
         """A connection of one's own to the store: it is not shared between threads, where one would block another."""
-        patience = timedelta(seconds=min(_CONNECT, self.silence))
         with _lost():
-            store = dist.TCPStore(self.address, self.port, is_master=False, timeout=patience)
+            store = dist.TCPStore(self.address, self.port, is_master=False, timeout=self.patience)
         return dist.PrefixStore(self.name, store)
 
     def join(self, card: Card) -> tuple[int, Session]:
@@ -203,7 +208,7 @@ class Session:
         gloo: Any = dist.ProcessGroupGloo  # its type stub knows neither options nor messages
         options = gloo._Options()
         options._devices = [gloo.create_device(hostname=place.own)]
-        options._timeout = timedelta(seconds=_CONNECT)
+        options._timeout = place.patience
         options._threads = 1
         with _lost():
             self._group = gloo(store, rank, 2, options)

@@ -61,4 +61,5 @@ def measured(learner: Learner, point: Tensor, group: Group) -> Measured:
 def model_at(learner: Learner, point: Tensor) -> dict[str, Tensor]:
     """The model's parameters at a point and its buffers, by name, on the CPU; the model is left there."""
     learner.flat.load(point)
-    return {name: values.detach().cpu().clone() for name, values in learner.model.state_dict().items()}
+    state = learner.model.state_dict()  # of any memory format; a file takes one
+    return {name: values.detach().cpu().clone(memory_format=torch.contiguous_format) for name, values in state.items()}

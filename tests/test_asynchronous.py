@@ -1,6 +1,7 @@
 """Asynchronous runs in real processes: what the center records is what happened, whatever happens to the processes."""
 
 import re
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from easgd_theory import ADMM, DOWNPOUR, EAMSGD, EASGD, MDOWNPOUR, Asynchronous,
 from gpu_trainer.faults import Distant, Slowed, Spoiled, hang, kill, wake
 from gpu_trainer.order import ARRIVAL, staleness
 from gpu_trainer.replay import replay
-from gpu_trainer.sessions import Place, hosted_store
+from gpu_trainer.sessions import Door, Place, hosted_store
 from simulations import Quadratic, Record, simulate
 
 pytestmark = pytest.mark.xdist_group("asynchronous")
@@ -219,6 +220,26 @@ def test_a_killed_worker_costs_its_own_steps_only(tmp_path, seed, replaced):
         else:
             np.testing.assert_array_equal(clocks, tau * np.arange(len(clocks)))
             assert len(clocks) < 120
+
+
+def test_a_center_that_dies_while_it_welcomes_is_not_waited_for():
+    """As long as the next one waits for a worker."""
+    with hosted_store() as port:
+        place, made = Place(port=port, silence=10.0), []
+        worker = threading.Thread(target=lambda: made.append(place.join({"worker": 0})), daemon=True)
+        worker.start()
+        door, store = Door(place, 0), place.store()
+        welcomed = 0
+        while worker.is_alive():
+            for number, _ in door.cards():
+                welcomed += 1
+                if welcomed == 1:
+                    store.set(f"welcome/{number}", "")  # and no more than that
+                else:
+                    session = door.welcome(number)
+            time.sleep(0.01)
+        assert [number for number, _ in made] == [2]
+        del session
 
 
 @pytest.mark.parametrize("seed", range(3))

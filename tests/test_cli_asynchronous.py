@@ -165,7 +165,11 @@ def test_a_run_may_be_made_longer(start, tmp_path):  # noqa: F811
     done(start(f"{ELASTIC} --steps 20 -o {tmp_path}"))
     done(start(f"{ELASTIC} --steps 60 -o {tmp_path} --resume"))
     assert [steps(tmp_path, rank) for rank in range(3)] == [60] * 3
-    assert result_of(tmp_path)["steps"] == 60
+    before = result_of(tmp_path)
+    assert before["steps"] == 60
+    assert before["time"]["compute"] > 0.0
+    done(start(f"{ELASTIC} --steps 60 -o {tmp_path} --resume"))  # nothing is left to do, and nothing is forgotten
+    assert result_of(tmp_path)["time"] == pytest.approx(before["time"])
 
 
 def test_a_worker_that_had_finished_does_again_what_the_center_forgot(start, tmp_path):  # noqa: F811

@@ -127,6 +127,7 @@ def test_epochs_are_those_of_a_worker(tmp_path):
         (("--model tiny", "--model resnet"), "resnet"),
         (("--model tiny", "--data mnits"), "mnits"),
         (("easgd", "msgd --delta 0.9"), "MSGD is defined for p=1 only"),
+        (("--steps 20", "--steps 20 --silence 0"), "silence must be a positive number of seconds"),
     ],
 )
 def test_bad_arguments(change, sentence, tmp_path):
@@ -134,6 +135,18 @@ def test_bad_arguments(change, sentence, tmp_path):
     assert result.exit_code == 2
     assert sentence in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_an_order_is_not_ignored(tmp_path):
+    result = easgd(f"{RUN} --schedule asynchronous --order order.csv -o {tmp_path / 'out'}")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--order needs --transport in-process" in result.stderr
+
+
+def test_any_memory_format_can_be_kept(tmp_path):
+    line = f"{RUN} --transport in-process -o {tmp_path}".replace("tiny", "train_models:channels_last")
+    assert easgd(line).exit_code == 0
+    assert kept(tmp_path)
 
 
 def test_a_directory_that_holds_a_run_is_not_overwritten(tmp_path):
@@ -145,6 +158,14 @@ def test_a_directory_that_holds_a_run_is_not_overwritten(tmp_path):
     assert "holds a run already" in result.stderr
     assert (tmp_path / "result.json").read_bytes() == before
     assert easgd(f"{line} --resume").exit_code == 0
+
+
+@with_processes
+def test_processes_make_epochs(start, tmp_path, monkeypatch):
+    """The threads that counted them do not live on in a fork."""
+    monkeypatch.setitem(ENVIRONMENT, "OMP_NUM_THREADS", "2")
+    done(start(f"train --algorithm sgd --eta 0.01 --model tiny --no-preflight --epochs 1 -o {tmp_path}"))
+    assert (tmp_path / "result.json").exists()
 
 
 @with_processes

@@ -116,6 +116,27 @@ def test_the_expression_keeps_p_as_a_symbol_where_none_is_given(kind, schedule):
         np.testing.assert_array_equal(found(*values.values(), 1.3), condition.holds(p=workers, h=1.3, **values))
 
 
+@pytest.mark.parametrize(
+    ("rule", "schedule"), [(MDOWNPOUR(delta=1.5), Synchronous(p=1)), (EASGD(eta=0, alpha=3), Synchronous(p=2))]
+)
+def test_what_fails_whatever_the_symbols_are_is_false(rule, schedule):
+    condition = stability_condition(rule, schedule)
+    assert condition.expression == sympy.false
+    assert not condition.holds(**{name: 0.1 for name in rule.parameters() if getattr(rule, name) is None})
+
+
+@pytest.mark.parametrize("tau", [1, 2, 3])
+def test_the_condition_for_every_p_is_exact_in_the_limit(tau):
+    """docs/limit.md, Theorem 2.1."""
+    schedule = RoundRobin(p=np.inf, tau=tau)
+    condition = stability_condition(EASGD, schedule)
+    assert condition.exact
+    eta, alpha = np.random.default_rng(tau).uniform([[-0.2], [-0.2]], [[2.2], [2.2]], (2, 400))
+    radius = spectral_radius(EASGD(eta, alpha), schedule)
+    decided = np.abs(radius - 1) > 1e-9
+    np.testing.assert_array_equal(condition.holds(eta=eta, alpha=alpha)[decided], (radius < 1)[decided])
+
+
 @pytest.mark.parametrize(("kind", "schedule"), EVERY)
 def test_a_condition_says_what_it_is(kind, schedule):
     condition = stability_condition(kind, schedule)

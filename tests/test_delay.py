@@ -137,6 +137,15 @@ def test_a_flat_direction_is_exactly_one_at_a_million_workers():
     assert np.log(small) == pytest.approx(-1e-10, rel=1e-5)
 
 
+@pytest.mark.parametrize("p", [3001, 10**6])
+def test_rounds_that_converge_at_once_are_certified(p):
+    """A radius below 2e-9 is rounding: it is enough that none is larger."""
+    rule = EASGD(np.linspace(0.86, 1.14, 15)[:, None], np.linspace(0.2, 0.6, 5))
+    radius = spectral_radius(rule, RoundRobin(p, tau=10))
+    assert 0.0 <= radius.min() < 1e-12 < 1e-9 < radius.max() < 1e-7
+    assert is_stable(rule, RoundRobin(p, tau=10), strict=True).all()
+
+
 def test_a_map_of_many_workers_is_certified():
     grid = stability_map(ADMM(eta=np.linspace(1e-4, 0.01, 12), rho=np.linspace(0.1, 10, 12)), RoundRobin(5000))
     assert grid.certified.all()

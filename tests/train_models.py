@@ -1,5 +1,6 @@
 """Networks that tests name as ``train_models:factory``."""
 
+import torch
 from torch import Tensor, nn
 
 
@@ -13,6 +14,12 @@ def normalised(side: int = 8, classes: int = 10) -> nn.Module:
         nn.Dropout(0.2),
         nn.Linear(16, classes),
     )
+
+
+def channels_last(side: int = 8, classes: int = 10) -> nn.Module:
+    """Parameters in another memory format."""
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(4 * (side - 4) ** 2, classes))
+    return model.to(memory_format=torch.channels_last)
 
 
 class Failing(nn.Module):
