@@ -41,6 +41,11 @@ def test_a_map_spans_the_grid_of_its_arrays():
     assert 0 < int(grid["stable"].sum()) < grid["stable"].size
 
 
+def test_axes_may_be_tuples():
+    one, two = (stability_map(EASGD(kind((0.1, 0.2)), 0.1), ONE, h=kind((1.0, 2.0, 3.0))) for kind in (tuple, list))
+    assert one.identical(two)
+
+
 def test_a_map_keeps_what_it_was_made_from():
     grid = stability_map(EAMSGD(eta=[0.1, 0.2, 0.3], alpha=0.1, delta=0.9), RoundRobin(p=4, tau=3), h=2.0)
     assert dict(grid.sizes) == {"eta": 3}
