@@ -151,7 +151,8 @@ def _endings(found: xr.Dataset) -> list[str]:
     said = []
     for row in range(found.sizes["row"]):
         one = found.isel(row=row)
-        predicted = {True: "stable", False: "unstable"}.get(one.predicted_stable.item(), "nothing")
+        # Text, where the table has an empty cell.
+        predicted = {"True": "stable", "False": "unstable"}.get(str(one.predicted_stable.item()), "nothing")
         losses = one.train_loss_at.values[np.isfinite(one.train_loss_at.values)]
         rose = (losses / np.minimum.accumulate(losses)).max(initial=1.0)
         shares = ", ".join(f"{one[kind + '_seconds'].item():.1f} {kind}" for kind in KINDS)

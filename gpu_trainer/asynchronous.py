@@ -94,11 +94,16 @@ class CenterRun:
         self.center = Center(job.algorithm, job.schedule, start, job.averaging, tensors)  # type: ignore[arg-type]
         if self.restarts == 0:  # no worker of before is there any more: all are awaited
             self.center.roll = Roll(job.workers)
-        self._seen |= {"step": state["step"], "arrivals": len(self.center.arrivals())}
+        arrivals = self.center.arrivals()
+        self._seconds = float(arrivals["seconds"][-1]) if len(arrivals) else 0.0
+        self._seen |= {"step": state["step"], "arrivals": len(arrivals)}
         self._seen |= {"refused": len(self.center.refused), "version": self.center.snapshot().version}
         self._loss = self.verdict.loss
-        if not found:
+        if tensors is None:
             self._save(0)
+        else:  # those that were to be measured afterwards
+            moments = enumerate(state["moments"])
+            self._moments = [_Moment(at, tensors[f"moment.{i}"].to(start), *rest) for i, (at, *rest) in moments]
 
     def _look(self, service: Service) -> None:
         """Record what has happened; measure and keep, where it is time."""
@@ -158,8 +163,10 @@ class CenterRun:
             "config": self.job.config(),
             "verdict": asdict(self.verdict),
             "predicted": self.predicted and asdict(self.predicted),
+            "moments": [(each.step, each.norm, each.heard) for each in self._moments],
         }
-        self.checkpoints.save(step, {}, self.center.state(), state)
+        iterates = {f"moment.{i}": each.iterate for i, each in enumerate(self._moments)}
+        self.checkpoints.save(step, {}, self.center.state() | iterates, state)
         self.records.write("checkpoint", step=step)
 
     def _end(self) -> None:
@@ -168,7 +175,9 @@ class CenterRun:
             raise Failure(f"every worker was lost, the last one when the center was at step {step}")
         self._save(step)
         torch.set_num_threads(os.cpu_count() or 1)  # the workers need them no longer
-        self._measure_moments()
+        if self._moments:
+            self._measure_moments()
+            self._save(step)  # without them
         found = self._measure(self._moment(step))
         rows = list(self._worked().values())
         time = dict(zip(KINDS, np.mean(rows, axis=0).tolist() if rows else [0.0] * len(KINDS), strict=True))

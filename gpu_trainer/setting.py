@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from gpu_trainer.batches import Batches
 from gpu_trainer.data import load
@@ -48,7 +51,11 @@ def prediction(job: Job, learner: Learner) -> Prediction:
     learner.model.eval()
     h_max = measure(learner.model, lambda: [learner.loss(*sample.train(0, 0))], seed=job.seed)
     learner.model.train(training)
-    return preflight(job.algorithm, job.schedule, h_max + job.weight_decay)
+    found = preflight(job.algorithm, job.schedule, h_max + job.weight_decay)
+    if any(isinstance(module, _BatchNorm) for module in learner.model.modules()):
+        note = "batch normalisation with its first statistics, not those of each batch"
+        found = replace(found, note=f"{found.note}; {note}" if found.note else note)
+    return found
 
 
 def measured(learner: Learner, point: Tensor, group: Group) -> Measured:

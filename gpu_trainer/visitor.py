@@ -112,6 +112,8 @@ class Visitor:
         asked = self._ask(Errand.VISIT, carried)
         point = None if self._luggage.gradients else first_point(self.rule, self._k(self.clock), self.worker)
         ready = [] if point is None else [taken(point)]  # while the exchange is on its way
+        if ready and ready[0].is_cuda:  # else what it takes would count as waiting
+            torch.cuda.synchronize(ready[0].device)
         answer = self._wait(asked)
         if answer[0] is not Verdict.DONE:
             self._begin(answer)

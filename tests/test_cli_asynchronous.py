@@ -4,6 +4,8 @@ import json
 import math
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from test_cli import easgd
-from test_cli_train import done, events, kept, start, until, with_processes  # noqa: F401
+from test_cli_train import ENVIRONMENT, done, events, kept, start, until, with_processes  # noqa: F401
 
 pytestmark = with_processes
 
@@ -111,6 +113,34 @@ def test_a_killed_center_is_started_again_and_the_workers_come_back(start, tmp_p
     assert (result["verdict"], result["lost_workers"], result["restarts"]) == ("stable", [], 1)
     assert pid_of(tmp_path, 3) != killed
     assert [steps(tmp_path, rank) for rank in range(3)] == [600] * 3
+
+
+MEASURED_AFTERWARDS = """
+import sys
+from pathlib import Path
+from easgd_theory import EASGD, Asynchronous
+from gpu_trainer import Job, Keep, Processes, train
+if __name__ == "__main__":
+    job = Job(algorithm=EASGD(0.1, 0.15), schedule=Asynchronous(p=3, tau=2), steps=600, model="tiny", batch_size=32)
+    every = {"evaluate_every": 60, "checkpoint_every": 40}
+    train(job, keep=Keep(directory=Path(sys.argv[1]), measure_afterwards=True, **every), processes=Processes())
+"""
+
+
+def test_a_killed_center_has_kept_what_is_to_be_measured(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(MEASURED_AFTERWARDS)
+    with subprocess.Popen([sys.executable, script, tmp_path / "run"], env=ENVIRONMENT) as process:
+        until(lambda: kept(tmp_path / "run") >= 240, process)
+        os.kill(pid_of(tmp_path / "run", 3), signal.SIGKILL)
+        assert process.wait(timeout=150) == 0
+    measured = [event["step"] for event in events(tmp_path / "run") if event["event"] == "center"]
+    result = result_of(tmp_path / "run")
+    assert [step // 60 for step in measured[:9]] == list(range(1, 10))
+    assert measured[9:] == [result["steps"]]
+    assert result["restarts"] == 1
+    last = tmp_path / "run" / "checkpoints" / f"step_{result['steps']}" / "state.json"
+    assert json.loads(last.read_text())["state"]["moments"] == []
 
 
 def test_a_worker_that_hangs_does_not_hold_the_others(start, tmp_path):  # noqa: F811

@@ -75,6 +75,14 @@ def test_measuring_and_keeping_do_not_disturb_a_run(tmp_path):
     assert same(center, measured)
 
 
+def test_a_prediction_says_that_batch_normalisation_is_not_that_of_training():
+    job = Job(algorithm=SGD(eta=0.01), schedule=Synchronous(p=1), steps=1, model=NORMALISED, average_buffers=True)
+    result, _ = train(job)
+    assert result.predicted.note == "batch normalisation with its first statistics, not those of each batch"
+    result, _ = train(replace(job, model="tiny", average_buffers=None))
+    assert result.predicted.note == ""
+
+
 def test_what_is_recorded(tmp_path):
     job = replace(JOBS["average"], steps=30)
     result, _ = kept(job, tmp_path, evaluate_every=6)
