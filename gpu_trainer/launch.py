@@ -45,7 +45,8 @@ class Processes:
         Of an asynchronous run: start another process for a worker that was lost, which begins at the center; up to
         `max_restarts` times.
     silence : float
-        Of an asynchronous run: seconds without an answer after which a worker that hangs is lost.
+        Of an asynchronous run: seconds without an answer after which a worker that hangs is lost. So long, too, a
+        worker waits for the center at the start, which measures the training set once before it serves.
     fork : bool
         On the CPU, begin as copies of this process, which takes a tenth of a second in place of several: only where
         this process has not computed with torch before.

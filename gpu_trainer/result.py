@@ -49,8 +49,8 @@ class Result:
     steps : int
         Gradient steps that each worker took; of an asynchronous run their mean.
     seconds : float
-        That the workers worked; measuring the center and writing are not in it. Of an asynchronous run, from the first
-        arrival at the center to the last.
+        That the workers worked; measuring the center and writing are not in it. Of an asynchronous run, from when the
+        center began to wait for workers to the last arrival.
     samples_per_second : float
         Images that all workers together learned from.
     time : dict of str to float
