@@ -76,9 +76,14 @@ class Answer:
     edges: dict[str, Edges] | None
 
     @property
+    def certified(self) -> bool:
+        """Whether the radius is known; else nothing is decided."""
+        return not isnan(self.spectral_radius)
+
+    @property
     def verdict(self) -> str:
         """The answer in two words."""
-        if isnan(self.spectral_radius):
+        if not self.certified:
             return "undecided"
         return "converges" if self.converges else "stays bounded" if self.stable else "diverges"
 
@@ -98,8 +103,8 @@ class Answer:
             "parameters": self.parameters(),
             "h": self.question.curvature,
             "spectral_radius": self.spectral_radius,
-            "stable": None if isnan(self.spectral_radius) else self.stable,
-            "converges": None if isnan(self.spectral_radius) else self.converges,
+            "stable": self.stable if self.certified else None,
+            "converges": self.converges if self.certified else None,
             "margin": 1 - self.spectral_radius,
             "condition": self.condition and asdict(self.condition),
             "edges": edges,
@@ -156,11 +161,12 @@ def _show(answer: Answer) -> None:
     """Print the answer for a person: the verdict first."""
     values = ", ".join(f"{name}={value}" for name, value in answer.parameters().items())
     schedule = f"{answer.question.schedule_name}, p={answer.schedule.p}, tau={answer.schedule.tau}"
-    factor = f"a round multiplies the error by {answer.spectral_radius!r} in the long run"
-    known = answer.verdict != "undecided"
-    click.echo(f"{answer.verdict}: {factor if known else 'the spectral radius could not be certified'}")
-    click.echo(f"{type(answer.algorithm).__name__}({values}), {schedule}, h={answer.question.curvature:g}", nl=False)
-    click.echo(f"; margin to 1: {1 - answer.spectral_radius:.3g}" if known else "")
+    reason, margin = "the spectral radius could not be certified", ""
+    if answer.certified:
+        reason = f"a round multiplies the error by {answer.spectral_radius!r} in the long run"
+        margin = f"; margin to 1: {1 - answer.spectral_radius:.3g}"
+    click.echo(f"{answer.verdict}: {reason}")
+    click.echo(f"{type(answer.algorithm).__name__}({values}), {schedule}, h={answer.question.curvature:g}{margin}")
     if answer.condition:
         kind = "exact" if answer.condition.exact else "sufficient"
         click.echo(f"closed form ({kind}; {answer.condition.domain}): {answer.condition.statement}")

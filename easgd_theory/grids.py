@@ -110,11 +110,9 @@ def _axis(name: str, value: Any) -> xr.Variable:
     loaded = as_real(name, value)
     if loaded.ndim != 1 or loaded.size == 0:
         raise ValueError(f"{name} must be a non-empty 1-D array or a scalar, got shape {loaded.shape}")
-    # Of a tuple xarray would take the first entry for dimensions.
-    axis, chunks = (
-        xr.Variable(name, loaded),
-        xr.Variable(name, list(value) if isinstance(value, tuple) else value).chunks,
-    )
+    if isinstance(value, tuple):  # of which xarray would take the first entry for dimensions
+        value = loaded
+    axis, chunks = xr.Variable(name, loaded), xr.Variable(name, value).chunks
     if chunks is None:
         return axis
     if np.isnan(chunks[0]).any():

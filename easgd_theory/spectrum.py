@@ -84,9 +84,8 @@ def spectral_radius(
     radius, certified, _ = round_growth(algorithm, schedule, h, over_spectrum)
     if over_spectrum:
         radius, certified = np.max(radius, axis=-1), np.asarray(certified.all(axis=-1))
-    if not certified.all():
-        radius = np.where(certified, radius, np.nan)
-        _warn_of_open(~certified, "are nan")
+    radius = np.where(certified, radius, np.nan)
+    _warn_of_open(certified, "are nan")
     return radius if radius.ndim else radius.item()
 
 
@@ -126,18 +125,18 @@ def is_stable(
     radius, certified, bounded = round_growth(algorithm, schedule, h, over_spectrum, ask_bounded=not strict)
     stable: np.ndarray = certified & ((radius < 1 - TOLERANCE) if strict else bounded)
     result = np.asarray(stable.all(axis=-1) if over_spectrum else stable)
-    if not certified.all():
-        _warn_of_open(~certified & ~stable, "count as unstable")
+    _warn_of_open(certified, "count as unstable")
     return result if result.ndim else result.item()
 
 
-def _warn_of_open(open_: np.ndarray, consequence: str) -> None:
-    warnings.warn(
-        f"{np.count_nonzero(open_)} of {open_.size} spectral radii could not be certified and {consequence}; up to "
-        f"{LARGEST_STATE} variables dense eigenvalues would serve",
-        RuntimeWarning,
-        stacklevel=3,
-    )
+def _warn_of_open(certified: np.ndarray, consequence: str) -> None:
+    if not certified.all():
+        warnings.warn(
+            f"{np.count_nonzero(~certified)} of {certified.size} spectral radii could not be certified and "
+            f"{consequence}; up to {LARGEST_STATE} variables dense eigenvalues would serve",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
 def round_growth(

@@ -70,7 +70,7 @@ def _curves(ax: Axes, found: xr.Dataset, tau: int, measure: str) -> None:
     """One measure of the runs with this period, and of those without one."""
     for row in np.flatnonzero((found.tau.values == tau) | (found.p.values == 1)):
         name, time = str(found.algorithm.values[row]), found.time.values[row]
-        line = ":" if found.predicted_stable.values[row] in (False, "False") else "-"
+        line = ":" if str(found.predicted_stable.values[row]) == "False" else "-"
         values = found[f"{measure}_at"].values[row]
         ax.plot(time, values, line, color=_COLOURS[name], marker=_MARKERS[name], markersize=3.0, linewidth=1.0)
     _logarithmic(ax)

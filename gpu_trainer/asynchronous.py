@@ -170,7 +170,7 @@ class CenterRun:
         self.records.write("checkpoint", step=step)
 
     def _end(self) -> None:
-        step, arrivals = self.step, self.center.arrivals()
+        step = self.step
         if self.verdict.diverged_at is None and not self.center.roll.done:
             raise Failure(f"every worker was lost, the last one when the center was at step {step}")
         self._save(step)
@@ -190,9 +190,9 @@ class CenterRun:
             restarts=self.restarts,
             predicted=self.predicted,
             lost_workers=self.center.roll.lost,
-            seconds=float(arrivals["seconds"][-1]) if len(arrivals) else 0.0,
+            seconds=self._seconds,
         )
-        write_order(arrivals, self.directory / "order.csv")
+        write_order(self.center.arrivals(), self.directory / "order.csv")
         result.write(self.directory, model_at(self.learner, self.center.snapshot().iterate))
         self.records.write("ended", step=step, verdict=result.verdict)
 

@@ -54,7 +54,7 @@ def prediction(job: Job, learner: Learner) -> Prediction:
     found = preflight(job.algorithm, job.schedule, h_max + job.weight_decay)
     if any(isinstance(module, _BatchNorm) for module in learner.model.modules()):
         note = "batch normalisation with its first statistics, not those of each batch"
-        found = replace(found, note=f"{found.note}; {note}" if found.note else note)
+        found = replace(found, note="; ".join(filter(None, (found.note, note))))
     return found
 
 

@@ -100,6 +100,16 @@ def test_the_verdict_comes_first(line, verdict):
     assert result.stderr == ""
 
 
+def test_what_is_not_certified_is_undecided():
+    line = "stability eamsgd --p 2500 --tau 10 --eta .95 --alpha .3 --delta .3"
+    result = easgd(line)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.startswith("undecided: the spectral radius could not be certified\n")
+    assert "nan" not in result.stdout
+    names = ("spectral_radius", "stable", "converges", "margin")
+    assert [answer(line)[name] for name in names] == [None] * 4
+
+
 def test_options_schedules_and_defaults():
     printed, nesterov = (answer(f"stability mdownpour --p 2 --eta .1 --delta .9 {on}") for on in ("", "--nesterov"))
     assert printed["parameters"]["nesterov"] is False
